@@ -1,0 +1,3 @@
+"""gen: one app spec in, complete deployment artifacts out."""
+
+__version__ = "0.1.0"

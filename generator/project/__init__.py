@@ -1,0 +1,1 @@
+"""The project on disk: lock, stored bases, cache, transactional writes."""

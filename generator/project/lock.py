@@ -1,0 +1,77 @@
+"""`.gen/`: what gen wrote here last. Readable, sorted, undated, the same on every machine.
+
+`lock.yaml` lists every generated file with the hash of its content; `base/` keeps that content under
+its hash, so that an update can tell the user's edits from ours and branches never collide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from generator import __version__
+from generator.render.quoting import as_yaml
+from generator.targets import Resolved
+from generator.tree import EXECUTABLE, File, FileTree, RelPath
+
+FOLDER = ".gen"
+FORMAT = 1
+_HEAD = """\
+# What gen wrote here last: `gen update` tells your edits from its own by it.
+# Commit it. Not for editing.
+"""
+
+
+class Entry(NamedTuple):
+    """A generated file: the hash of its bytes, and whether it is executable."""
+
+    sha256: str
+    executable: bool
+
+
+class Lock(NamedTuple):
+    """The state of a project: hash of its spec, the defaults that age, the files."""
+
+    spec: str
+    resolved: Resolved
+    files: dict[RelPath, Entry]
+
+
+def lock_of(spec: bytes, resolved: Resolved, files: FileTree) -> Lock:
+    """The lock of freshly rendered files."""
+    entries = {path: Entry(digest(f.content), f.mode == EXECUTABLE) for path, f in files.items()}
+    return Lock(digest(spec), resolved, entries)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def dump(lock: Lock) -> bytes:
+    """The text of `lock.yaml`: a line a file, so that git merges it well."""
+    lines = [
+        _HEAD + f"format: {FORMAT}",
+        f"gen: {as_yaml(__version__)}",
+        f"spec: {lock.spec}",
+        "resolved:",
+        f"  kubernetes: {as_yaml(lock.resolved.kubernetes)}",
+        f"  runtime: {as_yaml(lock.resolved.runtime)}",
+        f"  targets: {as_yaml(lock.resolved.targets)}",
+        "files:",
+    ]
+    for path, entry in sorted(lock.files.items()):
+        lines.append(f"  {as_yaml(path)}: {entry.sha256}{' x' if entry.executable else ''}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def state_files(lock: Lock, files: FileTree, schema: bytes) -> dict[RelPath, File]:
+    """The content of `.gen/`: lock, the stored bases, and the schema that editors complete from."""
+    state = {
+        RelPath(f"{FOLDER}/lock.yaml"): File(dump(lock)),
+        RelPath(f"{FOLDER}/schema.json"): File(schema),
+    }
+    for path, entry in lock.files.items():
+        state[RelPath(f"{FOLDER}/base/{entry.sha256[:2]}/{entry.sha256}")] = File(
+            files[path].content
+        )
+    return state

@@ -1,0 +1,1 @@
+"""Spec to files: context, quoting, engine, packs. Pure but for the door `packs`."""

@@ -1,0 +1,197 @@
+"""The render context: every value that a template prints, computed once.
+
+Whatever two artifacts must agree on (ports, budgets, names, labels, uid) is a value here and nowhere
+else; templates choose, loop and print. The context holds plain values only (dict, list, str, int,
+bool, None), so that stock copier can render from the same as YAML. Free text is `Free`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from generator.render.quoting import Free
+from generator.spec.model import Environment, Project, Spec
+from generator.spec.rules import SHUTDOWN_DELAY_MS, architecture
+from generator.targets import Resolved
+
+UID = 10001
+"""User and group of the app in every image: above 10000, so that it is nobody on any host."""
+
+BALANCER_IDLE_S = 60
+"""How long a balancer keeps an idle connection to the app; the app must keep it longer."""
+
+PRE_STOP_S = 15
+"""How long a pod still serves after it was told to go and before SIGTERM: endpoints and the target
+group need that long to take it out."""
+
+GRACE_MARGIN_S = 5
+MIB = 2**20
+
+Context = dict[str, Any]
+
+
+def context(project: Project, resolved: Resolved) -> Context:
+    """What the templates see."""
+    spec = project.base
+    return {
+        "name": spec.name,
+        "owner": Free(spec.owner),
+        "owner_label": label_value(spec.owner),
+        "description": Free(spec.description or f"The app {spec.name}"),
+        "targets": list(resolved.targets),
+        "region": spec.region,
+        "runtime": {"language": spec.runtime.language, "version": resolved.runtime},
+        "app": _app(spec),
+        "http": {"port": spec.http.port},
+        "routes": [_route(route) for route in spec.http.routes],
+        "health": {"live": spec.health.live, "ready": spec.health.ready},
+        "times": _times(spec),
+        "secrets": [{"name": name} for name in spec.secrets],
+        "config_names": list(spec.config),
+        "uid": UID,
+        "architecture": _docker_architecture(spec),
+        "environments": [
+            _environment(environment, resolved) for environment in project.environments
+        ],
+    }
+
+
+def _app(spec: Spec) -> Context:
+    return {
+        "path": spec.app.path,
+        "own": spec.app.command is not None,
+        "command": [Free(word) for word in spec.app.command or _entry(spec.runtime.language)],
+    }
+
+
+def _entry(language: str) -> tuple[str, ...]:
+    return ("node", "server.js") if language == "nodejs" else ("python", "server.py")
+
+
+def _route(route: str) -> Context:
+    method, _, path = route.rpartition(" ")
+    return {
+        "key": route,
+        "method": method,
+        "path": path,
+        "is_root": route == "GET /",
+    }
+
+
+def _times(spec: Spec) -> Context:
+    """Durations, each in the unit of its name."""
+    drain_s = spec.health.drain // 1000
+    start_s = spec.health.start // 1000
+    return {
+        "request_timeout_ms": spec.http.request_timeout,
+        "request_timeout_s": spec.http.request_timeout // 1000,
+        "start_s": start_s,
+        # Three times the declared start: a crowded node must not look like a broken app.
+        "startup_failures": max(30, 3 * start_s),
+        "drain_ms": spec.health.drain,
+        "drain_s": drain_s,
+        "shutdown_delay_s": SHUTDOWN_DELAY_MS // 1000,
+        "balancer_idle_s": BALANCER_IDLE_S,
+        "keep_alive_ms": (BALANCER_IDLE_S + 5) * 1000,
+        "headers_timeout_ms": (BALANCER_IDLE_S + 6) * 1000,
+        "pre_stop_s": PRE_STOP_S,
+        "grace_s": PRE_STOP_S + drain_s + GRACE_MARGIN_S,
+    }
+
+
+def _docker_architecture(spec: Spec) -> str:
+    node_type = spec.container.node_type
+    return "arm64" if node_type and architecture(node_type) == "arm64" else "amd64"
+
+
+def _environment(environment: Environment, resolved: Resolved) -> Context:
+    name, spec = environment
+    app = spec.name
+    container = spec.container
+    memory_mib = max(1, spec.resources.memory // MIB)
+    return {
+        "name": name,
+        "namespace": f"{app}-{name}",
+        "cluster": container.cluster or physical_name(app, name, "eks", 100),
+        "own_cluster": container.cluster is None,
+        "owner": Free(spec.owner),
+        "owner_label": label_value(spec.owner),
+        "account": spec.account,
+        "region": spec.region,
+        "config": [{"name": key, "value": Free(value)} for key, value in spec.config.items()],
+        "secrets": [_secret(key, secret) for key, secret in spec.secrets.items()],
+        "cpu": cpu_quantity(spec.resources.cpu),
+        # Twice the request: room to start and to answer a burst, while no copy can starve a node.
+        "cpu_limit": cpu_quantity(2 * spec.resources.cpu),
+        "memory": memory_quantity(spec.resources.memory),
+        # What V8 may use of the memory: the rest is for buffers, stacks and the runtime itself.
+        "heap_mib": memory_mib * 3 // 4,
+        "scale": {"min": spec.scale.min, "max": spec.scale.max, "cpu": spec.scale.cpu},
+        "rollout": {
+            "max_surge": _int_or_percent(spec.rollout.max_surge),
+            "max_unavailable": _int_or_percent(spec.rollout.max_unavailable),
+            "bake_s": spec.rollout.bake // 1000,
+        },
+        # A rollout that stands still for this long has failed.
+        "progress_deadline_s": max(300, 6 * spec.health.start // 1000 + 120),
+        "rollback": {"automatic": spec.rollback.automatic, "keep": spec.rollback.keep},
+        "host": spec.traffic.hosts.get("container"),
+        "certificate_arn": spec.traffic.certificate_arn,
+        "public": spec.traffic.public,
+        "balance": "least_outstanding_requests"
+        if spec.traffic.balance == "least_connections"
+        else "round_robin",
+        "auto_mode": container.nodes == "auto",
+        "kubernetes": container.kubernetes or resolved.kubernetes,
+    }
+
+
+def _secret(name: str, secret: Any) -> Context:
+    return {
+        "name": name,
+        "store": "secretsmanager" if secret.aws_secret else "ssmparameter",
+        "reference": secret.aws_secret or secret.aws_parameter,
+        "kms_key": secret.kms_key,
+    }
+
+
+def _int_or_percent(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+def label_value(text: str) -> str:
+    """Free text as the value of a Kubernetes label: at most 63 of [A-Za-z0-9._-].
+
+    Text that does not fit as it is ends in a short hash, so that two owners never share a label.
+    """
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-_.")
+    if slug == text and len(slug) <= 63:
+        return slug
+    return f"{slug[:54].rstrip('-_.') or 'owner'}-{_short_hash(text)}"
+
+
+def physical_name(app: str, environment: str, approach: str, longest: int) -> str:
+    """`<app>-<env>-<approach>`, shortened with a hash where a service's limit asks for it."""
+    name = f"{app}-{environment}-{approach}"
+    if len(name) <= longest:
+        return name
+    return f"{name[: longest - 9].rstrip('-')}-{_short_hash(name)}"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def cpu_quantity(millicores: int) -> str:
+    """Millicores in the canonical form of Kubernetes, so that `kubectl diff` stays quiet."""
+    return str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m"
+
+
+def memory_quantity(size: int) -> str:
+    """Bytes in the canonical form of Kubernetes."""
+    for unit, factor in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+        if size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)

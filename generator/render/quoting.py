@@ -1,0 +1,162 @@
+"""Quoting: a filter per output language that turns any value into a literal of that language.
+
+A string that people write freely (owner, description, config, command) is `Free`: the engine refuses
+to print it, and every filter gives plain text back. So a template cannot insert one unquoted.
+Standard library and Jinja only: a full fork of the templates carries this file with it.
+
+Numbers, lists and mappings may pass too. All text of the spec is free of control characters except
+tab and newline; the filters hold for every string without surrogates all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import Environment
+from jinja2.ext import Extension
+
+
+class Free(str):
+    """Free text of a user: must pass a filter before it is printed."""
+
+    __slots__ = ()
+
+
+def as_json(value: Any) -> str:
+    """A JSON literal. Not ASCII only, but without what breaks scripts or hides: U+2028 and the like."""
+    text = json.dumps(_plain(value), ensure_ascii=False)
+    return _HIDDEN.sub(_escape, text)
+
+
+# Line separators, the byte order mark, bidirectional controls: escaped, so that a reader of the file
+# sees what is there and no lexer takes one for a line break.
+_HIDDEN = re.compile(
+    "[\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]"
+)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match.group()):04x}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+_SURE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+_YAML_WORDS = re.compile(r"(?i:y|n|yes|no|on|off|true|false|null)")
+
+
+def as_yaml(value: Any) -> str:
+    """A YAML scalar or flow collection: plain where every YAML reader agrees, else double-quoted."""
+    if isinstance(value, str):
+        plain = _SURE.fullmatch(value) and not _YAML_WORDS.fullmatch(value)
+        return str(value) if plain else as_json(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_yaml(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{as_yaml(k)}: {as_yaml(v)}" for k, v in value.items()) + "}"
+    return as_json(value)
+
+
+def as_js(value: Any) -> str:
+    """A JavaScript literal; strings single-quoted, as the generated code writes them."""
+    if isinstance(value, str):
+        body = as_json(value)[1:-1].replace('\\"', '"').replace("'", "\\'")
+        return f"'{body}'"
+    return as_json(value)
+
+
+def as_py(value: Any) -> str:
+    """A Python literal in the form that black leaves alone."""
+    if isinstance(value, str):
+        return as_json(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_py(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{as_py(k)}: {as_py(v)}" for k, v in value.items()) + "}"
+    return repr(value)
+
+
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+
+
+def as_sh(value: Any) -> str:
+    """One word of a POSIX shell; a list as several words."""
+    if isinstance(value, list | tuple):
+        return " ".join(as_sh(item) for item in value)
+    text = str(value)
+    return text if _SHELL_SAFE.fullmatch(text) else "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def as_dockerfile(value: Any) -> str:
+    """A double-quoted value of LABEL or ENV, or an exec-form list.
+
+    `$` would be a variable and `\\` an escape there. A newline cannot stand in a quoted value, so it
+    is a blank; only one-line values are printed by this.
+    """
+    if isinstance(value, list | tuple):
+        return as_json(value)
+    text = re.sub(r"\s", " ", str(value))
+    return '"' + re.sub(r'([\\"$])', r"\\\1", text) + '"'
+
+
+def as_make(value: Any) -> str:
+    """One shell word inside a recipe of a Makefile, where `$` is make's."""
+    return as_sh(value).replace("$", "$$")
+
+
+def as_comment(value: Any) -> str:
+    """Text inside a comment of one line, of whatever language: nothing that ends the line or the
+    comment."""
+    text = _HIDDEN.sub(" ", re.sub(r"\s+", " ", str(value)))
+    return (
+        re.sub(r"[\x00-\x1f]", " ", text)
+        .replace("*/", "* /")
+        .replace("-->", "-- >")
+        .rstrip("\\")
+        .strip()
+    )
+
+
+def as_markdown(value: Any) -> str:
+    """Text inside a Markdown paragraph: shown as it is, without markup or HTML."""
+    text = _HIDDEN.sub(" ", re.sub(r"\s+", " ", str(value))).strip()
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~$&:-])", r"\\\1", text)
+
+
+def as_kustomize(value: Any) -> str:
+    """The value of a ConfigMap literal, as a part of a YAML double-quoted string.
+
+    Kustomize takes one pair of quotes off the ends of a literal, so one pair is added.
+    """
+    return as_json(f'"{value}"')[1:-1]
+
+
+FILTERS: dict[str, Callable[[Any], str]] = {
+    "comment": as_comment,
+    "dockerfile": as_dockerfile,
+    "js": as_js,
+    "json": as_json,
+    "kustomize": as_kustomize,
+    "make": as_make,
+    "markdown": as_markdown,
+    "py": as_py,
+    "sh": as_sh,
+    "yaml": as_yaml,
+}
+
+
+class QuotingExtension(Extension):
+    """Brings the filters to any Jinja environment: ours, and stock copier's."""
+
+    def __init__(self, environment: Environment):
+        super().__init__(environment)
+        environment.filters.update(FILTERS)

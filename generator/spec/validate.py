@@ -1,0 +1,314 @@
+"""From a read document to a `Project`, with every problem of the file in one run.
+
+A wrong value is reported, left out, and the rest is checked as if its default stood there: so one
+typo hides no other mistake, and no rule reports what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from generator.problems import Problem, Where
+from generator.spec import rules as rulebook
+from generator.spec.load import Document, Path
+from generator.spec.model import Environment, Project, Spec, build_keys
+from generator.spec.types import environment_name, nearest, shown
+
+DEFAULT_ENVIRONMENT = "prod"
+_PLACEHOLDER = {"gen": "1", "name": "app"}
+_BUILD_KEYS = build_keys()
+
+
+class _Checked(NamedTuple):
+    spec: Spec
+    wrong: frozenset[Path]
+
+
+def validate(
+    document: Document, more_rules: Iterable[rulebook.Rule] = ()
+) -> tuple[Project, list[Problem]]:
+    """Check a document against the model and all rules.
+
+    Returns the project and the problems, by line. Where a problem is an error, the project holds
+    defaults in place of what is wrong and must not be used.
+    """
+    check = _Check(document, (*rulebook.RULES, *more_rules))
+    return check.project(), sorted(
+        set(check.problems), key=lambda p: (p.where or Where(""), p.code)
+    )
+
+
+class _Check:
+    def __init__(self, document: Document, rules: tuple[rulebook.Rule, ...]):
+        self.document = document
+        self.rules = rules
+        self.problems: list[Problem] = []
+
+    def project(self) -> Project:
+        data = {key: value for key, value in self.document.data.items() if key != "environments"}
+        base = self._spec(data, lambda path: path, "")
+        environments = [
+            Environment(name, self._environment(name, overlay, data, base))
+            for name, overlay in self._overlays().items()
+        ]
+        project = Project(
+            base.spec, tuple(environments) or (Environment(DEFAULT_ENVIRONMENT, base.spec),)
+        )
+        self._one_owner_per_host(project)
+        return project
+
+    def _overlays(self) -> dict[str, dict[str, Any]]:
+        section = self.document.data.get("environments")
+        if section is None:
+            return {}
+        if not isinstance(section, dict):
+            self._add("not-a-mapping", ("environments",), "environments must map names to differences",
+                      "Write `environments: {stage: {}, prod: {}}`.")  # fmt: skip
+            return {}
+        overlays: dict[str, dict[str, Any]] = {}
+        for name, overlay in section.items():
+            path: Path = ("environments", name)
+            try:
+                environment_name(name)
+            except Exception as error:  # pydantic's, raised by hand: it has no narrower public base
+                self._from_rule(error, path)
+                continue
+            if overlay is None or isinstance(overlay, dict):
+                overlays[name] = overlay or {}
+            else:
+                self._add("not-a-mapping", path, f"environments.{name} must hold keys of the spec",
+                          f"Write `{name}: {{}}` where nothing differs.")  # fmt: skip
+        return overlays
+
+    def _from_rule(self, error: Exception, path: Path) -> None:
+        context = getattr(error, "context", None)
+        if not isinstance(context, dict):
+            raise error
+        self._add(
+            context["code"], path, context["summary"], context["fix"], context["detail"], key=True
+        )
+
+    def _environment(
+        self, name: str, overlay: dict[str, Any], data: dict[str, Any], base: _Checked
+    ) -> Spec:
+        above: Path = ("environments", name)
+        overlay = self._without_build_keys(name, overlay)
+
+        def locate(path: Path) -> Path:
+            fixed = any(path[: len(built)] == built for built in _BUILD_KEYS)
+            return above + path if not fixed and above + path in self.document.positions else path
+
+        return self._spec(_merged(data, overlay), locate, name, base.wrong).spec
+
+    def _without_build_keys(self, name: str, overlay: dict[str, Any]) -> dict[str, Any]:
+        allowed: dict[str, Any] = _copy(overlay)
+        if "environments" in allowed:
+            del allowed["environments"]
+            self._add("nested-environments", ("environments", name, "environments"),
+                      "an environment cannot hold environments", "Put it beside the others.", key=True)  # fmt: skip
+        for path in sorted(_BUILD_KEYS):
+            holder = allowed
+            for part in path[:-1]:
+                below = holder.get(str(part))
+                holder = below if isinstance(below, dict) else {}
+            if path[-1] not in holder:
+                continue
+            del holder[path[-1]]
+            field = ".".join(path)
+            self._add(
+                "build-key-in-environment",
+                ("environments", name, *path),
+                f"{field} cannot differ in environment {name}: it is fixed at build time",
+                f"Set {field} once, above environments.",
+                "One image, one AMI, one zip serve every environment, so that what was tested is what runs."
+                + self._lines((path,)),
+                key=True,
+            )
+        return allowed
+
+    def _spec(
+        self,
+        data: dict[str, Any],
+        locate: Callable[[Path], Path],
+        environment: str,
+        known: frozenset[Path] = frozenset(),
+    ) -> _Checked:
+        """Validate; where values are wrong, report them, leave them out and validate again."""
+        data = _without_nulls(data)
+        wrong: set[Path] = set()
+        while True:
+            try:
+                spec = Spec.model_validate(data)
+                break
+            except ValidationError as error:
+                for item in error.errors(include_url=False, include_input=False):
+                    path = tuple(part for part in item["loc"] if part != "[key]")
+                    if not (environment and path in known and locate(path) == path):
+                        self._report(item, path, locate)  # type: ignore[arg-type]
+                    wrong.add(path)
+                    _leave_out(data, path, missing=item["type"] == "missing")
+        for rule in self.rules:
+            for broken in rule(spec):
+                if not any(
+                    _related(path, bad) for path in (broken.path, *broken.others) for bad in wrong
+                ):
+                    self._broken(broken, locate, environment)
+        return _Checked(spec, frozenset(wrong))
+
+    def _broken(
+        self, broken: rulebook.Broken, locate: Callable[[Path], Path], environment: str
+    ) -> None:
+        paths = [locate(path) for path in (broken.path, *broken.others)]
+        if environment and not any(path[:1] == ("environments",) for path in paths):
+            return  # the base has it too, and was told so
+        if paths[0] not in self.document.positions:
+            # The key with the fault is a default: point at the one that the user wrote.
+            paths.sort(key=lambda path: path not in self.document.positions)
+        self._add(
+            broken.code,
+            paths[0],
+            (f"in environment {environment}: " if environment else "") + broken.summary,
+            broken.fix,
+            broken.detail + self._lines(paths[1:]),
+            field=broken.path,
+            warning=broken.warning,
+        )
+
+    def _lines(self, paths: Iterable[Path]) -> str:
+        return "".join(
+            f" ({'.'.join(map(str, path))} is in line {self.document.positions[path].key[0]}.)"
+            for path in paths
+            if path in self.document.positions
+        )
+
+    def _report(self, item: dict[str, Any], path: Path, locate: Callable[[Path], Path]) -> None:
+        at, on_key = locate(path), "[key]" in item["loc"]
+        field = ".".join(map(str, path))
+        context = item.get("ctx", {})
+        kind = item["type"]
+        if kind == "wrong":
+            prefix = "" if on_key else f"{field}: "
+            self._add(context["code"], at, prefix + context["summary"], context["fix"],
+                      context["detail"], key=on_key)  # fmt: skip
+        elif kind == "extra_forbidden":
+            legal = _legal_keys(path[:-1])
+            self._add(
+                "unknown-key",
+                at,
+                f"unknown key {shown(field)}{nearest(str(path[-1]), legal)}",
+                f"Legal keys here: {', '.join(legal)}.",
+                key=True,
+            )
+        elif kind == "missing":
+            self._add("missing-key", at, f"{field} is missing",
+                      f"Add `{path[-1]}: {'1' if path == ('gen',) else '...'}`.")  # fmt: skip
+        elif kind in ("too_short", "too_long"):
+            bound = context.get("min_length", context.get("max_length"))
+            self._add("wrong-length", at,
+                      f"{field} needs at {'least' if kind == 'too_short' else 'most'} {bound}",
+                      "Add or remove entries.")  # fmt: skip
+        else:
+            self._add("not-a-section", at, f"{field} is a section with keys of its own",
+                      f"Its keys: {', '.join(_legal_keys(path))}.")  # fmt: skip
+
+    def _one_owner_per_host(self, project: Project) -> None:
+        claims: dict[str, str] = {}
+        for environment in project.environments:
+            for target, host in environment.spec.traffic.hosts.items():
+                owner = claims.setdefault(host, environment.name)
+                if owner == environment.name:
+                    continue
+                own: Path = ("environments", environment.name, "traffic", "hosts", target)
+                path = own if own in self.document.positions else own[2:]
+                self._add(
+                    "host-claimed-twice",
+                    path,
+                    f"{host} is claimed by the environments {owner} and {environment.name}",
+                    "Set traffic.hosts in each environment, not above them.",
+                )
+
+    def _add(
+        self,
+        code: str,
+        path: Path,
+        summary: str,
+        fix: str,
+        detail: str = "",
+        *,
+        key: bool = False,
+        field: Path | None = None,
+        warning: bool = False,
+    ) -> None:
+        where = self.document.where(path, key=key)
+        name = ".".join(map(str, path if field is None else field))
+        self.problems.append(Problem(code, summary, fix, detail.strip(), where, name, warning))
+
+
+def _related(one: Path, other: Path) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return list(value) if isinstance(value, list) else value
+
+
+def _without_nulls(data: dict[str, Any], above: Path = ()) -> dict[str, Any]:
+    """Null means the default; only a config variable has none, so its null is kept and refused."""
+    return {
+        key: _without_nulls(value, (*above, key)) if isinstance(value, dict) else _copy(value)
+        for key, value in data.items()
+        if value is not None or above == ("config",)
+    }
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any], above: Path = ()) -> dict[str, Any]:
+    """Deep merge: mappings merge, lists and secret references replace, null removes."""
+    merged = dict(base)
+    for key, value in over.items():
+        path = (*above, key)
+        if value is None:
+            merged.pop(key, None)
+        elif (
+            isinstance(value, dict) and isinstance(merged.get(key), dict) and above != ("secrets",)
+        ):
+            merged[key] = _merged(merged[key], value, path)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _leave_out(data: dict[str, Any], path: Path, *, missing: bool) -> None:
+    """Take the value at `path` out of `data`: a whole list for one of its items, and the section
+    for a required key of it that is missing."""
+    if path[:1] and path[0] in _PLACEHOLDER and len(path) == 1:
+        data[str(path[0])] = _PLACEHOLDER[str(path[0])]
+        return
+    holder: Any = data
+    steps = path[:-1] if missing else path
+    for index, step in enumerate(steps):
+        last = index == len(steps) - 1 or not isinstance(holder.get(step), dict)
+        if last:
+            holder.pop(step, None)
+            return
+        holder = holder[step]
+
+
+def _legal_keys(path: Path) -> list[str]:
+    model: Any = Spec
+    for part in path:
+        field = model.model_fields.get(part) if model else None
+        model = _model_in(field.annotation) if field else model
+    keys = list(model.model_fields) if model else []
+    return [*keys, "environments"] if model is Spec else keys
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((m for m in map(_model_in, get_args(annotation)) if m), None)

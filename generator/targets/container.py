@@ -1,0 +1,52 @@
+"""The container approach: an image, rolled by Kubernetes on EKS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from generator.spec.model import Spec
+from generator.spec.rules import Broken
+
+
+def rules(spec: Spec) -> Iterator[Broken]:
+    """What this approach cannot do with a spec."""
+    yield from _comes_with_clusters(spec)
+    if spec.rollout.strategy != "rolling":
+        yield _later(
+            ("rollout", "strategy"),
+            f"{spec.rollout.strategy} rollouts are",
+            "Use rolling.",
+        )
+    if spec.scale.min == 1 and spec.rollout.max_surge.strip("%") == "0":
+        yield Broken(
+            "rollout-stops-service",
+            ("rollout", "max_surge"),
+            "with one copy and no surge every rollout stops the service",
+            "Set rollout.max_surge to 1, or scale.min to 2.",
+            (("scale", "min"),),
+        )
+
+
+def _comes_with_clusters(spec: Spec) -> Iterator[Broken]:
+    """Keys that shape infrastructure which this version does not generate yet."""
+    set_keys = (
+        (("network",), spec.network is not None),
+        (("state",), spec.state is not None),
+        (("container", "node_type"), spec.container.node_type is not None),
+        (("container", "api_cidrs"), bool(spec.container.api_cidrs)),
+        (("traffic", "zone"), spec.traffic.zone is not None),
+        (("traffic", "rate_limit"), spec.traffic.rate_limit is not None),
+    )
+    for path, is_set in set_keys:
+        if is_set:
+            yield _later(path, f"{'.'.join(path)} is", "Remove it for now.")
+
+
+def _later(path: tuple[str, ...], what: str, fix: str) -> Broken:
+    return Broken(
+        "not-available-yet",
+        path,
+        f"{what} not available for container in this version of gen",
+        fix,
+        detail="Nothing in a spec is ignored, so a setting that would have no effect is refused.",
+    )
