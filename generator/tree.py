@@ -7,7 +7,7 @@ one place, so that no later room has to think about `..` again.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, NewType
 
 RelPath = NewType("RelPath", str)
@@ -42,15 +42,23 @@ class File(NamedTuple):
     origin: str = ""
 
 
+def refuse_case_twins(paths: Iterable[str]) -> None:
+    """Names that differ only in case are one file on many disks.
+
+    Raises:
+        UnsafePath: two paths do.
+    """
+    folded: dict[str, str] = {}
+    for path in paths:
+        other = folded.setdefault(path.casefold(), path)
+        if other != path:
+            raise UnsafePath(f"{path!r} and {other!r} differ only in case")
+
+
 class FileTree(Mapping[RelPath, File]):
     """Files by path, sorted. Never changed after it was made."""
 
     def __init__(self, files: Mapping[RelPath, File]):
-        folded: dict[str, str] = {}
-        for path in files:
-            other = folded.setdefault(path.casefold(), path)
-            if other != path:
-                raise UnsafePath(f"{path!r} and {other!r} differ only in case")
         self._files = dict(sorted(files.items()))
 
     def __getitem__(self, path: RelPath) -> File:

@@ -10,9 +10,10 @@ import hashlib
 from typing import NamedTuple
 
 from generator import __version__
+from generator.problems import InputError, Problem, Where
 from generator.render.quoting import as_yaml
 from generator.targets import Resolved
-from generator.tree import EXECUTABLE, File, FileTree, RelPath
+from generator.tree import EXECUTABLE, File, FileTree, RelPath, rel_path
 
 FOLDER = ".gen"
 FORMAT = 1
@@ -41,6 +42,52 @@ def lock_of(spec: bytes, resolved: Resolved, files: FileTree) -> Lock:
     """The lock of freshly rendered files."""
     entries = {path: Entry(digest(f.content), f.mode == EXECUTABLE) for path, f in files.items()}
     return Lock(digest(spec), resolved, entries)
+
+
+def load(content: bytes, file: str) -> Lock:
+    """Read a `lock.yaml`.
+
+    Raises:
+        InputError: it is from another gen, half-merged by git, or not ours at all.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    def refuse(code: str, summary: str, fix: str) -> InputError:
+        return InputError(Problem(code, summary, fix, where=Where(file)))
+
+    if b"<<<<<<<" in content:
+        raise refuse(
+            "lock-conflict",
+            "git left a conflict in this file",
+            "Keep either side of each conflict: it can cost a merge conflict later, never an edit.",
+        )
+    try:
+        data = YAML(typ="safe", pure=True).load(content.decode())
+        version = data["format"]
+        if version != FORMAT:
+            raise refuse(
+                "lock-format",
+                f"this project was written by gen {data['gen']}, in a format this gen does not know",
+                f"Use gen {data['gen']} or newer.",
+            )
+        resolved = data["resolved"]
+        return Lock(
+            str(data["spec"]),
+            Resolved(tuple(resolved["targets"]), resolved["runtime"], resolved["kubernetes"]),
+            {rel_path(path): _entry(value) for path, value in (data["files"] or {}).items()},
+        )
+    except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError):
+        raise refuse(
+            "lock-unreadable",
+            "this file was changed by hand and cannot be read",
+            f"Bring it back from your history: git checkout -- {file}.",
+        ) from None
+
+
+def _entry(value: str) -> Entry:
+    sha256, _, flag = value.partition(" ")
+    return Entry(sha256, flag == "x")
 
 
 def digest(content: bytes) -> str:

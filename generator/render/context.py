@@ -20,7 +20,11 @@ UID = 10001
 """User and group of the app in every image: above 10000, so that it is nobody on any host."""
 
 BALANCER_IDLE_S = 60
-"""How long a balancer keeps an idle connection to the app; the app must keep it longer."""
+"""How long a balancer at least keeps an idle connection to the app; the app must keep it longer."""
+
+BALANCER_IDLE_MARGIN_S = 5
+BALANCER_IDLE_MOST_S = 4000
+"""The longest idle time of an Application Load Balancer."""
 
 PRE_STOP_S = 15
 """How long a pod still serves after it was told to go and before SIGTERM: endpoints and the target
@@ -41,7 +45,9 @@ def context(project: Project, resolved: Resolved) -> Context:
         "owner_label": label_value(spec.owner),
         "description": Free(spec.description or f"The app {spec.name}"),
         "targets": list(resolved.targets),
+        "account": spec.account,
         "region": spec.region,
+        "registry_domain": _registry_domain(spec.region),
         "runtime": {"language": spec.runtime.language, "version": resolved.runtime},
         "app": _app(spec),
         "http": {"port": spec.http.port},
@@ -84,21 +90,29 @@ def _times(spec: Spec) -> Context:
     """Durations, each in the unit of its name."""
     drain_s = spec.health.drain // 1000
     start_s = spec.health.start // 1000
+    request_s = spec.http.request_timeout // 1000
+    # A balancer gives up on a request that says nothing for as long as its idle time.
+    idle_s = min(max(BALANCER_IDLE_S, request_s + BALANCER_IDLE_MARGIN_S), BALANCER_IDLE_MOST_S)
     return {
         "request_timeout_ms": spec.http.request_timeout,
-        "request_timeout_s": spec.http.request_timeout // 1000,
+        "request_timeout_s": request_s,
         "start_s": start_s,
         # Three times the declared start: a crowded node must not look like a broken app.
         "startup_failures": max(30, 3 * start_s),
         "drain_ms": spec.health.drain,
         "drain_s": drain_s,
         "shutdown_delay_s": SHUTDOWN_DELAY_MS // 1000,
-        "balancer_idle_s": BALANCER_IDLE_S,
-        "keep_alive_ms": (BALANCER_IDLE_S + 5) * 1000,
-        "headers_timeout_ms": (BALANCER_IDLE_S + 6) * 1000,
+        "balancer_idle_s": idle_s,
+        "keep_alive_ms": (idle_s + 5) * 1000,
+        "headers_timeout_ms": (idle_s + 6) * 1000,
         "pre_stop_s": PRE_STOP_S,
         "grace_s": PRE_STOP_S + drain_s + GRACE_MARGIN_S,
     }
+
+
+def _registry_domain(region: str) -> str:
+    """Where the image registry of a region is, without the account."""
+    return f"dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def _docker_architecture(spec: Spec) -> str:

@@ -22,7 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from generator.problems import InputError, Problem, Where
 from generator.render.context import Context
 from generator.render.quoting import Free, QuotingExtension
-from generator.tree import EXECUTABLE, REGULAR, File, FileTree, RelPath, rel_path
+from generator.tree import EXECUTABLE, REGULAR, File, FileTree, RelPath, refuse_case_twins, rel_path
 
 SUFFIX = ".jinja"
 ENVOPS = {
@@ -148,6 +148,7 @@ def render(pack: Pack, values: Context, compiled: Compiled) -> FileTree:
                 content = compiled.render(content.decode(), source.path, scope).encode()
             mode = EXECUTABLE if source.executable else REGULAR
             files[rel_path(path.removesuffix(SUFFIX))] = File(content, mode, source.path)
+    refuse_case_twins(files)
     return FileTree(files)
 
 

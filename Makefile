@@ -1,0 +1,62 @@
+# The commands of the project. `make demo` and `make test` need Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO ?= build/demo
+
+.PHONY: help demo test lint types fast live golden lock bench facts clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
+
+demo: .venv/run  ## make a sample project, show its tree and what the checks say
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	$(BIN)/gen new sample-app --targets all --dir $(DEMO)/sample-app
+	@echo && cd $(DEMO)/sample-app && find . -type f -not -path './.gen/base/*' | sort | sed 's/^\.\//  /'
+	@echo && PATH="$(CURDIR)/$(BIN):$$PATH" && cd $(DEMO)/sample-app && gen check
+
+test: lint types fast live  ## everything; a missing outside tool skips its tests and says so
+
+lint: .venv/dev  ## style and the direction of imports
+	$(BIN)/ruff format --check generator tests bench tools
+	$(BIN)/ruff check generator tests bench tools
+	$(BIN)/lint-imports --no-cache | tail -n 4
+
+types: .venv/dev  ## mypy, strict
+	$(BIN)/mypy
+
+fast: .venv/dev  ## tests without a Docker engine
+	$(BIN)/pytest -q tests --ignore tests/live
+
+live: .venv/dev  ## tests against a Docker engine, nginx and a load
+	$(BIN)/pytest -q tests/live
+
+golden: .venv/dev  ## write the expected outputs anew; read the diff before you commit it
+	$(BIN)/python -m tests.golden
+
+bench: .venv/dev  ## speed and memory beside copier and cookiecutter, into bench/RESULTS.md
+	$(BIN)/python -m bench.run
+
+facts: .venv/dev  ## fails when a default has reached the end of its support
+	$(BIN)/python -m tools.facts
+
+lock: .venv/dev  ## resolve the dependencies anew
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile pyproject.toml --group setup --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --upgrade -q -o requirements/run.txt
+	$(BIN)/uv pip compile pyproject.toml --group setup --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --upgrade -q -c requirements/run.txt -o requirements/dev.txt
+
+clean:  ## remove what was made here
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The environment, in two steps: what gen needs, and what its tests need. A changed lock renews it.
+.venv/run: requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("gen needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else 0'
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev: .venv/run requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

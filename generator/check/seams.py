@@ -1,0 +1,5 @@
+"""The seams between artifacts."""
+
+from generator.check import Check
+
+CHECKS: tuple[Check, ...] = ()

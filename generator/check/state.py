@@ -1,0 +1,101 @@
+"""The project against its spec: drift, deleted files, left-over conflicts. Edits are never findings."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+from generator.check import Check, Finding, Subject
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _yours(subject: Subject, path: str) -> bool:
+    """Whether a file stopped being gen's business at its birth: the app's code, release records."""
+    return path.startswith((subject.context["app"]["path"] + "/", "releases/"))
+
+
+def drift(subject: Subject) -> Iterator[Finding]:
+    """Whether the artifacts are those that the spec makes now."""
+    if not subject.changed_spec:
+        return
+    differ = [
+        path
+        for path in sorted({*subject.written, *subject.wanted})
+        if not _yours(subject, path)
+        and subject.written.get(path)
+        != (_digest(subject.wanted[path].content) if path in subject.wanted else None)
+    ]
+    if differ:
+        shown = ", ".join(differ[:5]) + (f" and {len(differ) - 5} more" if len(differ) > 5 else "")
+        yield Finding(
+            "drift",
+            "app.yaml",
+            0,
+            f"the spec has changed since the artifacts were made; it now makes others: {shown}",
+            "Make them anew from the spec.",
+        )
+
+
+def deleted(subject: Subject) -> Iterator[Finding]:
+    """Whether every generated file is still there."""
+    for path in subject.written:
+        if path not in subject.files and not _yours(subject, path):
+            yield Finding(
+                "missing-file",
+                path,
+                0,
+                "this generated file was deleted",
+                "Bring it back from your history, or take out of the spec what asks for it.",
+            )
+
+
+_MARKER = re.compile(rb"^(<{7} yours|={7}|>{7} new)\r?$", re.MULTILINE)
+
+
+def conflicts(subject: Subject) -> Iterator[Finding]:
+    """Whether a conflict of an update is still open."""
+    for path, file in subject.files.items():
+        if path.endswith(".gen-new"):
+            yield Finding(
+                "conflict",
+                path,
+                0,
+                "gen put this beside a file of yours",
+                "Take over what you want of it, then delete it.",
+            )
+            continue
+        marks = list(_MARKER.finditer(file.content))
+        if {match[1][:7] for match in marks} >= {b"<<<<<<<", b"=======", b">>>>>>>"}:
+            yield Finding(
+                "conflict",
+                path,
+                file.content.count(b"\n", 0, marks[0].start()) + 1,
+                "the markers of a conflict are still here",
+                "Choose between yours and new, and remove the markers.",
+            )
+
+
+def own_app(subject: Subject) -> Iterator[Finding]:
+    """Whether the code that the spec points at is there."""
+    app = subject.context["app"]
+    if app["own"] and not any(path.startswith(app["path"] + "/") for path in subject.files):
+        yield Finding(
+            "no-app",
+            app["path"],
+            0,
+            "app.command says that the app is yours, and there is no code in this folder",
+            f"Put the code into {app['path']}/, or remove app.command to get a small app.",
+            "app.path",
+        )
+
+
+CHECKS = (
+    Check("drift", "the artifacts are those that the spec makes", drift),
+    Check("missing-file", "every generated file is there", deleted),
+    Check("conflict", "no conflict is open", conflicts),
+    Check("no-app", "the app's code is there", own_app),
+)

@@ -1,0 +1,53 @@
+"""Outside tools: how each is called and what its answer means. Pure; `project` runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from generator.check import Finding
+from generator.render.context import Context
+from generator.tree import FileTree
+
+
+class Step(NamedTuple):
+    """One call: `argv` runs in the project folder; with `piped`, on the output of the step before."""
+
+    argv: tuple[str, ...]
+    piped: bool = False
+
+
+class Answer(NamedTuple):
+    """What the last step of a job said; `label` is the job's, `step` the program that ended it."""
+
+    label: str
+    code: int
+    stdout: str
+    stderr: str
+    step: str
+
+
+class Job(NamedTuple):
+    """Steps in a row; the first that fails ends them. `label` names the artifact."""
+
+    label: str
+    steps: tuple[Step, ...]
+
+
+class Tool(NamedTuple):
+    """An outside tool.
+
+    `programs` must all be there; `jobs` makes the calls for a project (none: nothing to do);
+    `read` turns an answer into findings and raises `Crashed` for one that it cannot read.
+    """
+
+    rule: str
+    title: str
+    programs: tuple[str, ...]
+    how_to_get: str
+    jobs: Callable[[FileTree, Context], Iterable[Job]]
+    read: Callable[[Answer], Iterable[Finding]]
+
+
+class Crashed(Exception):  # noqa: N818 - a fact about a tool, not an error of ours
+    """A tool ended without an answer: that is a finding, never a pass."""

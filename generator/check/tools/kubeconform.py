@@ -1,0 +1,76 @@
+"""kubeconform: what `kubectl kustomize` makes of each overlay, against the schemas of Kubernetes.
+
+The schemas come from where kubeconform finds them by default, or from the folder that
+GEN_KUBERNETES_SCHEMAS names: FOLDER/1.36/deployment-apps-v1.json and so on. Kinds of which no schema
+is found (a CustomResourceDefinition's) are left out by kubeconform, as they must be anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from generator.check import Finding
+from generator.check.tools import Answer, Crashed, Job, Step, Tool
+from generator.render.context import Context
+from generator.tree import FileTree
+
+SCHEMAS = "GEN_KUBERNETES_SCHEMAS"
+
+
+def jobs(files: FileTree, context: Context) -> Iterator[Job]:
+    for environment in context["environments"]:
+        overlay = f"k8s/overlays/{environment['name']}"
+        if f"{overlay}/kustomization.yaml" not in files:
+            continue
+        version = environment["kubernetes"]
+        location = f"${SCHEMAS}/{version}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
+        yield Job(
+            overlay,
+            (
+                Step(("kubectl", "kustomize", overlay)),
+                Step(
+                    (
+                        "kubeconform",
+                        "-strict",
+                        "-output=json",
+                        "-ignore-missing-schemas",
+                        f"-kubernetes-version={version}.0",
+                        f"-schema-location={location}",
+                    ),
+                    piped=True,
+                ),
+            ),
+        )
+
+
+def read(answer: Answer) -> Iterator[Finding]:
+    if answer.step == "kubectl":
+        why = answer.stderr.strip().removeprefix("error: ")
+        yield Finding(
+            "kustomize", answer.label, 0, why, "Mend the overlay: kubectl cannot build it."
+        )
+        return
+    try:
+        resources = json.loads(answer.stdout)["resources"] or []
+    except (ValueError, KeyError):
+        raise Crashed(answer.stderr.strip() or f"exit {answer.code}") from None
+    for item in resources:
+        if item["status"] in ("statusInvalid", "statusError"):
+            yield Finding(
+                "kubeconform",
+                answer.label,
+                0,
+                f"{item['kind']} {item['name']}: {item['msg']}",
+                "Write the manifest as the schema of this Kubernetes version asks.",
+            )
+
+
+TOOL = Tool(
+    "kubeconform",
+    "every overlay builds and fits the schemas of its Kubernetes version",
+    ("kubectl", "kubeconform"),
+    "kubectl: see kubernetes.io/docs/tasks/tools; kubeconform: see github.com/yannh/kubeconform",
+    jobs,
+    read,
+)
