@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from generator.problems import Problem
@@ -53,6 +55,15 @@ class Console:
             for problem in problems:
                 self._problem(problem, sources)
 
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Tell on stderr what goes on; nothing under --quiet or --format json."""
+        progress = Progress(sys.stderr, silent=self.quiet or self.json)
+        try:
+            yield progress
+        finally:
+            progress.end()
+
     def _problem(self, problem: Problem, sources: Mapping[str, str]) -> None:
         paint = _Paint(sys.stderr)
         place = f"{problem.where}: " if problem.where else ""
@@ -65,11 +76,56 @@ class Console:
         print("\n".join(lines), file=sys.stderr)
 
 
+class Progress:
+    """What goes on, told while it does; each text is one line.
+
+    A text with a `part` takes the place of what was said of this part before: on a terminal in
+    place, below all else, and gone at the end; elsewhere as a line of its own, unless only the
+    `amount` changed. An empty text ends the part.
+    """
+
+    def __init__(self, stream: TextIO, *, silent: bool = False):
+        self._stream = stream
+        self._silent = silent
+        self._in_place = _is_terminal(stream)
+        self._parts: dict[str, str] = {}
+        self._amounts: dict[str, str] = {}
+        self._height = 0  # of what stands in place
+
+    def __call__(self, text: str, *, part: str = "", amount: str = "") -> None:
+        if self._silent:
+            return
+        news = self._parts.get(part, "") != text
+        if part:
+            self._parts[part], self._amounts[part] = text, amount
+        if self._in_place:
+            self._redraw("" if part else text)
+        elif text and (news or not part):
+            print(text, file=self._stream, flush=True)
+
+    def end(self) -> None:
+        """Take away what stands in place."""
+        self._parts.clear()
+        if self._height:
+            self._redraw("")
+
+    def _redraw(self, above: str) -> None:
+        size = shutil.get_terminal_size()
+        parts = [f"{text} {self._amounts[part]}" for part, text in self._parts.items() if text]
+        shown = [part[: size.columns - 1].rstrip() for part in parts[1 - size.lines :]]
+        clear = f"\x1b[{self._height}F\x1b[J" if self._height else ""
+        lines = [above, *shown] if above else shown
+        print(clear + "".join(f"{line}\n" for line in lines), end="", file=self._stream, flush=True)
+        self._height = len(shown)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class _Paint:
     def __init__(self, stream: TextIO):
-        self.on = (
-            stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-        )
+        self.on = _is_terminal(stream) and "NO_COLOR" not in os.environ
 
     def __call__(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_OFF}" if self.on and text else text

@@ -68,6 +68,12 @@ class MachineError(GenError):
     exit_code = 3
 
 
+class FailedError(GenError):
+    """What was asked was tried and does not work, for a reason in the project: a build that fails."""
+
+    exit_code = 1
+
+
 def machine_error(error: OSError, path: str | os.PathLike[str]) -> MachineError:
     """What a failed system call means to the user."""
     name = str(error.filename or path)

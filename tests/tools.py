@@ -37,10 +37,18 @@ def need(tool: str) -> Path:
     return find(tool) or missing(f"{tool} is not installed", f"tools/install {tool}")
 
 
+def schemas(kubernetes: str) -> str:
+    """What kubeconform takes as -schema-location for a version of Kubernetes: no network."""
+    folder = cache() / "schemas" / kubernetes
+    if not folder.is_dir():
+        missing(f"no schemas of Kubernetes {kubernetes}", "tools/install kubernetes-schemas")
+    return f"{folder}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
+
+
 def missing(reason: str, remedy: str) -> NoReturn:
     """Skip the test; where GEN_REQUIRE_TOOLS=1 (CI) fail it, so that nothing is passed over."""
     # Here, since the engine also serves tools/install, which has no pytest.
-    import pytest  # noqa: PLC0415
+    import pytest
 
     message = f"{reason}; to get it: {remedy}"
     if os.environ.get("GEN_REQUIRE_TOOLS") == "1":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from generator.check.artifacts import Manifest, Unreadable
 from generator.render.context import Context
 from generator.tree import FileTree, RelPath
 
@@ -31,7 +32,8 @@ class Subject(NamedTuple):
     """A project to check.
 
     `files` are those on disk, `wanted` those that its spec makes now, `written` the hashes that gen
-    wrote last, `changed_spec` whether the spec has changed since, `context` what the templates saw.
+    wrote last, `changed_spec` whether the spec has changed since, `context` what the templates saw,
+    `manifests` and `unreadable` what the YAML of `files` says.
     """
 
     files: FileTree
@@ -39,6 +41,8 @@ class Subject(NamedTuple):
     written: dict[RelPath, str]
     changed_spec: bool
     context: Context
+    manifests: tuple[Manifest, ...]
+    unreadable: tuple[Unreadable, ...]
 
 
 class Check(NamedTuple):

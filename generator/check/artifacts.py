@@ -7,21 +7,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+import yaml
+from yaml.constructor import SafeConstructor
+from yaml.nodes import MappingNode, Node, SequenceNode
 
-from generator.tree import FileTree, RelPath
+from generator.tree import FileTree
 
 Step = str | int
-
-
-class Unreadable(Exception):  # noqa: N818 - a fact about a file, not an error of ours
-    """A file that its own language cannot read."""
-
-    def __init__(self, file: str, line: int, why: str):
-        super().__init__(why)
-        self.file, self.line, self.why = file, line, why
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Value(NamedTuple):
@@ -32,61 +25,65 @@ class Value(NamedTuple):
     line: int
 
 
+class Unreadable(NamedTuple):
+    """A file that its own language cannot read."""
+
+    file: str
+    line: int
+    why: str
+
+
 class Manifest(NamedTuple):
     """One YAML document of a file."""
 
     file: str
-    data: Any
+    node: Node
 
     @property
     def kind(self) -> str:
-        return str(self.data.get("kind", "")) if isinstance(self.data, dict) else ""
+        return str(self.get("kind") or "")
 
     def find(self, *path: Step) -> Iterator[Value]:
         """Every value at a path; `*` stands for each item of a list or mapping."""
-        yield from _find(self.data, path, self.file, 1)
+        for node, line in _find(self.node, path, self.node.start_mark.line + 1):
+            yield Value(SafeConstructor().construct_document(node), self.file, line)
 
     def get(self, *path: Step) -> Any:
         """The first value at a path, or None."""
         return next((found.value for found in self.find(*path)), None)
 
 
-def _find(node: Any, path: tuple[Step, ...], file: str, line: int) -> Iterator[Value]:
+def _find(node: Node, path: tuple[Step, ...], line: int) -> Iterator[tuple[Node, int]]:
     if not path:
-        yield Value(node, file, line)
+        yield node, line
         return
     head, rest = path[0], path[1:]
-    if isinstance(node, CommentedMap):
-        for key in node if head == "*" else ([head] if head in node else []):
-            yield from _find(node[key], rest, file, node.lc.key(key)[0] + 1)
-    elif isinstance(node, CommentedSeq):
-        for index in (
-            range(len(node)) if head == "*" else ([head] if head in range(len(node)) else [])
-        ):
-            yield from _find(node[index], rest, file, node.lc.item(index)[0] + 1)
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if head in ("*", key.value):
+                yield from _find(value, rest, key.start_mark.line + 1)
+    elif isinstance(node, SequenceNode):
+        for index, item in enumerate(node.value):
+            if head in ("*", index):
+                yield from _find(item, rest, item.start_mark.line + 1)
 
 
-def manifests(files: FileTree, folder: str) -> list[Manifest]:
-    """All YAML documents below a folder.
-
-    Raises:
-        Unreadable: a file is no YAML.
-    """
-    found = []
+def read_manifests(files: FileTree) -> tuple[tuple[Manifest, ...], tuple[Unreadable, ...]]:
+    """All YAML documents of the folders that hold Kubernetes manifests, and the files that are none."""
+    found: list[Manifest] = []
+    broken: list[Unreadable] = []
     for path in files:
-        if path.startswith(folder + "/") and path.endswith((".yaml", ".yml")):
-            found += [Manifest(path, data) for data in _documents(files, path)]
-    return found
-
-
-def _documents(files: FileTree, path: RelPath) -> list[Any]:
-    try:
-        return [data for data in YAML().load_all(files.text(path)) if data is not None]
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise Unreadable(path, line, str(error.problem or "no YAML")) from None
-    except UnicodeDecodeError:
-        raise Unreadable(path, 0, "not UTF-8") from None
+        if not path.startswith(("k8s/", "releases/")) or not path.endswith((".yaml", ".yml")):
+            continue
+        try:
+            nodes = yaml.compose_all(files.text(path), Loader=_LOADER)
+            found += [Manifest(path, node) for node in nodes if node is not None]
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 0
+            broken.append(Unreadable(path, line, error.problem or "this is no YAML"))
+        except (UnicodeDecodeError, yaml.YAMLError):
+            broken.append(Unreadable(path, 0, "this is no text"))
+    return tuple(found), tuple(broken)
 
 
 class Instruction(NamedTuple):

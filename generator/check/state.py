@@ -93,7 +93,16 @@ def own_app(subject: Subject) -> Iterator[Finding]:
         )
 
 
+def syntax(subject: Subject) -> Iterator[Finding]:
+    """Whether every manifest can be read: the checks below compare what was read."""
+    for broken in subject.unreadable:
+        yield Finding(
+            "syntax", broken.file, broken.line, broken.why, "Mend the YAML around this line."
+        )
+
+
 CHECKS = (
+    Check("syntax", "every manifest can be read", syntax),
     Check("drift", "the artifacts are those that the spec makes", drift),
     Check("missing-file", "every generated file is there", deleted),
     Check("conflict", "no conflict is open", conflicts),

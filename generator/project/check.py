@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from generator import generate
 from generator.check import Check, Finding, Subject
-from generator.check.artifacts import Unreadable
+from generator.check.artifacts import read_manifests
 from generator.check.registry import CHECKS, TOOLS
 from generator.check.tools import Answer, Crashed, Job, Tool
 from generator.problems import InputError, Problem
@@ -61,12 +61,14 @@ def check(
     spec = read_file(folder / SPEC)
     checked = generate.load(spec, SPEC, today, locked.resolved)
     values = context(checked.project, checked.resolved)
+    files = read_files(folder)
     subject = Subject(
-        read_files(folder),
+        files,
         generate.files(checked),
         {path: entry.sha256 for path, entry in locked.files.items()},
         digest(spec) != locked.spec,
         values,
+        *read_manifests(files),
     )
     wanted = [one for one in _EVERY if (not only or one.rule in only) and one.rule not in skip]
     with ThreadPoolExecutor() as pool:
@@ -93,14 +95,7 @@ def _known(rules: Iterable[str]) -> None:
 def _run(one: Check | Tool, subject: Subject, folder: Path) -> tuple[Ran, list[Finding]]:
     if isinstance(one, Tool):
         return _run_tool(one, subject, folder)
-    try:
-        found = list(one.run(subject))
-    except Unreadable as error:
-        found = [
-            Finding(
-                "unreadable", error.file, error.line, error.why, "Mend the syntax of this file."
-            )
-        ]
+    found = list(one.run(subject))
     return Ran(one.rule, one.title, "failed" if found else "passed"), found
 
 

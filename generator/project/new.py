@@ -13,7 +13,7 @@ from generator.project.lock import lock_of, state_files
 from generator.project.write import create
 from generator.spec import edit, schema, starter
 from generator.spec.load import SPEC, read_file, read_text
-from generator.spec.types import app_name
+from generator.spec.types import Wrong, app_name
 from generator.tree import File, FileTree, RelPath
 
 
@@ -70,18 +70,9 @@ def new(wish: Wish, today: dt.date) -> Born:
 def _check_name(name: str) -> None:
     try:
         app_name(name)
-    except Exception as error:  # pydantic's, raised by hand: it has no narrower public base
-        context = getattr(error, "context", None)
-        if not isinstance(context, dict):
-            raise
+    except Wrong as wrong:
         raise InputError(
-            Problem(
-                context["code"],
-                context["summary"],
-                context["fix"],
-                context["detail"],
-                Where("NAME"),
-            )
+            Problem(wrong.code, wrong.summary, wrong.fix, wrong.detail, Where("NAME"))
         ) from None
 
 

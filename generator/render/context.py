@@ -90,6 +90,7 @@ def _times(spec: Spec) -> Context:
     """Durations, each in the unit of its name."""
     drain_s = spec.health.drain // 1000
     start_s = spec.health.start // 1000
+    idle_s = max(BALANCER_IDLE_S, spec.http.request_timeout // 1000 + 5)
     request_s = spec.http.request_timeout // 1000
     # A balancer gives up on a request that says nothing for as long as its idle time.
     idle_s = min(max(BALANCER_IDLE_S, request_s + BALANCER_IDLE_MARGIN_S), BALANCER_IDLE_MOST_S)

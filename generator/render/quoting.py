@@ -67,17 +67,18 @@ def as_yaml(value: Any) -> str:
 
 
 def as_js(value: Any) -> str:
-    """A JavaScript literal; strings single-quoted, as the generated code writes them."""
-    if isinstance(value, str):
-        body = as_json(value)[1:-1].replace('\\"', '"').replace("'", "\\'")
-        return f"'{body}'"
+    """A JavaScript literal: JSON is one, since what line breaks mean there is escaped."""
     return as_json(value)
 
 
 def as_py(value: Any) -> str:
-    """A Python literal in the form that black leaves alone."""
+    """A Python literal in the form that black leaves alone: the quotes that need fewer escapes."""
     if isinstance(value, str):
-        return as_json(value)
+        if value.count('"') <= value.count("'"):
+            return as_json(value)
+        swapped = {'\\"': '"', "'": "\\'"}
+        body = as_json(value)[1:-1]
+        return "'" + re.sub(r"\\.|'", lambda m: swapped.get(m[0], m[0]), body) + "'"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(as_py(item) for item in value) + "]"
     if isinstance(value, Mapping):
@@ -104,32 +105,58 @@ def as_dockerfile(value: Any) -> str:
     """
     if isinstance(value, list | tuple):
         return as_json(value)
-    text = re.sub(r"\s", " ", str(value))
+    text = re.sub(r"[\r\n]", " ", str(value))
     return '"' + re.sub(r'([\\"$])', r"\\\1", text) + '"'
 
 
 def as_make(value: Any) -> str:
-    """One shell word inside a recipe of a Makefile, where `$` is make's."""
-    return as_sh(value).replace("$", "$$")
+    """One shell word inside a recipe of a Makefile, where `$` is make's, and so are `@`, `-` and
+    `+` where a recipe begins. A list as several words.
+
+    Raises:
+        ValueError: a line break, which no quoting keeps: make ends the recipe's line there.
+    """
+    if isinstance(value, list | tuple):
+        return " ".join(as_make(item) for item in value)
+    text = str(value)
+    if "\n" in text:
+        raise ValueError("a word of a recipe holds no line break")
+    word = f"'{text}'" if text[:1] in ("@", "-", "+") and as_sh(text) == text else as_sh(text)
+    return word.replace("$", "$$")
+
+
+_BLANKS = re.compile("[ \t-\r\x1c-\x1e\x85\u2028\u2029]+")
+
+
+def _one_line(value: Any) -> str:
+    """Text for people to read: blanks and line breaks as one blank, nothing that hides or steers.
+    (Joiners stay: emoji and many scripts are spelled with them.)"""
+    text = _HIDDEN.sub(lambda m: m[0] if m[0] in "\u200c\u200d" else " ", str(value))
+    return _BLANKS.sub(" ", re.sub(r"[\x00-\x1f]", " ", text)).strip(" ")
 
 
 def as_comment(value: Any) -> str:
     """Text inside a comment of one line, of whatever language: nothing that ends the line or the
-    comment."""
-    text = _HIDDEN.sub(" ", re.sub(r"\s+", " ", str(value)))
-    return (
-        re.sub(r"[\x00-\x1f]", " ", text)
-        .replace("*/", "* /")
-        .replace("-->", "-- >")
-        .rstrip("\\")
-        .strip()
-    )
+    comment, and no backslash that would draw the next line in."""
+    text = re.sub(r"--(?=!?>)", "-- ", _one_line(value).replace("*/", "* /"))
+    return re.sub(r"[\\ ]+$", "", text)
+
+
+_MARKUP = re.compile(
+    r"""[\\`*\[\]<~|$]                    # markup wherever it stands
+    | (?<![A-Za-z0-9])_ | _(?![A-Za-z0-9])   # no emphasis begins or ends within a word
+    | &(?=\#?[A-Za-z0-9]+;)             # a character by name or number
+    | ^[-+>:=] | ^\# | \#$              # list, quote, table, underline, heading
+    """,
+    re.VERBOSE,
+)
 
 
 def as_markdown(value: Any) -> str:
-    """Text inside a Markdown paragraph: shown as it is, without markup or HTML."""
-    text = _HIDDEN.sub(" ", re.sub(r"\s+", " ", str(value))).strip()
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>~$&:-])", r"\\\1", text)
+    """Text as a paragraph, heading or table cell of Markdown, or a part of one: shown as it is,
+    without markup or HTML, and escaped only where it would be taken for that."""
+    text = _MARKUP.sub(r"\\\g<0>", _one_line(value))
+    return re.sub(r"^([0-9]{1,9})([.)])", r"\1\\\2", text)  # no numbered list
 
 
 def as_kustomize(value: Any) -> str:

@@ -6,11 +6,6 @@ import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
-
 from generator.problems import InputError, Problem, Where
 from generator.spec.load import Path, Scalar, scalar
 from generator.spec.types import is_plain
@@ -52,6 +47,8 @@ def apply(text: str, edits: Sequence[Edit]) -> str:
     """
     if not edits:
         return text
+    from ruamel.yaml import YAML
+
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 100_000
@@ -64,6 +61,8 @@ def apply(text: str, edits: Sequence[Edit]) -> str:
 
 
 def _set(data: Any, edit: Edit) -> None:
+    from ruamel.yaml.comments import CommentedMap
+
     holder = data
     for part in edit.path[:-1]:
         if isinstance(holder, dict) and holder.get(part) is None:
@@ -82,6 +81,10 @@ def _set(data: Any, edit: Edit) -> None:
 
 
 def _value(edit: Edit) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
     plain = scalar(edit.value)
     if isinstance(plain, Scalar) and not is_plain(plain):
         return DoubleQuotedScalarString(edit.value)  # 3.10 on a command line means this text

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
+import yaml
+from yaml.error import MarkedYAMLError, YAMLError
+from yaml.events import (
     AliasEvent,
     DocumentStartEvent,
     Event,
@@ -28,6 +28,7 @@ from ruamel.yaml.events import (
 from generator.problems import InputError, Problem, Where, machine_error
 
 SPEC = "app.yaml"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_BYTES = 512 * 1024
 MAX_VALUES = 10_000  # after aliases are expanded
 MAX_DEPTH = 12
@@ -252,7 +253,7 @@ class _Reader:
 
     def _parse(self) -> Iterator[Event]:
         try:
-            for event in YAML(typ="safe", pure=True).parse(self.text):
+            for event in yaml.parse(self.text, Loader=_LOADER):
                 if isinstance(event, ScalarEvent):
                     self._last = event
                 yield event
@@ -275,11 +276,20 @@ class _Reader:
         if opened:
             (line, column), what = opened, "a quote is opened here and not closed on this line"
             fix = 'Close the quote. A quote inside double quotes is written \\".'
-        elif "'\\t'" in what:
+        elif self._at(line, column) == "\t":
             what, fix = "a tab indents this line", "Indent with blanks: YAML forbids tabs there."
+        elif self._at(line, column) in ("@", "`", "%"):
+            what = f"a value cannot start with {self._at(line, column)}"
+            fix = "Put the value in quotes."
+        elif "mapping values" in what:
+            what, fix = "a second `: ` in one line", "Put text that holds `: ` in quotes."
         return self._refuse(
             "spec-syntax", what, fix, detail=error.context or "", place=(line + 1, column + 1)
         )
+
+    def _at(self, line: int, column: int) -> str:
+        lines = self.text.splitlines()
+        return lines[line][column : column + 1] if line < len(lines) else ""
 
     def _unclosed(self, error: MarkedYAMLError, line: int) -> tuple[int, int] | None:
         # A forgotten quote swallows lines up to the next quote, and only what follows that one is

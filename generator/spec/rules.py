@@ -243,7 +243,7 @@ def traffic(spec: Spec) -> Iterator[Broken]:
         )
     for target, host in hosts.items():
         here: Path = ("traffic", "hosts", target)
-        if "all" not in spec.targets and target not in spec.targets:
+        if spec.targets and "all" not in spec.targets and target not in spec.targets:
             yield Broken(
                 "host-of-no-target",
                 here,

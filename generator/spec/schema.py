@@ -1,7 +1,7 @@
 """The JSON Schema of the spec, made from the model and kept as a file beside it.
 
-The file is what commands read: building it needs the whole model twice over, and an editor wants it
-at once. `make golden` writes it anew; a test holds it against the model.
+The file is what commands read, and what a project's editor completes from. `make golden` writes it
+anew; a test holds it against the model.
 """
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from typing import Any
+
+from generator.spec.model import Key, Spec, keys
+from generator.spec.types import Is, Keyed, Kind, Listed
+
+Schema = dict[str, Any]
 
 
 def text() -> str:
@@ -18,44 +23,65 @@ def text() -> str:
 
 def build() -> str:
     """The schema as the model has it now."""
-    from pydantic.json_schema import GenerateJsonSchema
-
-    from generator.spec.model import Spec
-
-    class Generate(GenerateJsonSchema):
-        """Defaults are left out where they stand in base units, which no spec writes."""
-
-        def default_schema(self, schema: Any) -> dict[str, Any]:
-            return self.generate_inner(schema["schema"])
-
-    schema = Spec.model_json_schema(schema_generator=Generate)
-    overlay = {
+    schema = _section(Spec)
+    overlay = {name: _nullable(_key(one)) for name, one in keys(Spec).items() if not one.at_build}
+    schema["properties"]["environments"] = {
+        "description": "each is a deep merge over the keys above",
         "type": ["object", "null"],
-        "description": "keys that differ in this environment",
+        "propertyNames": {"pattern": "^[a-z]([a-z0-9-]{0,10}[a-z0-9])?$"},
+        "additionalProperties": {
+            "type": ["object", "null"],
+            "properties": overlay,
+            "additionalProperties": False,
+        },
+    }
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "app.yaml",
+        "description": "An app, and how to run many copies of it",
+        **schema,
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def _section(section: type) -> Schema:
+    required = [name for name, one in keys(section).items() if one.required]
+    return {
+        "type": "object",
+        **({"required": required} if required else {}),
         "properties": {
-            key: value
-            for key, value in schema["properties"].items()
-            if value.get("x-fixed-at") != "build"
+            name: _key(one) if one.required else _nullable(_key(one))
+            for name, one in keys(section).items()
         },
         "additionalProperties": False,
     }
-    schema["properties"]["environments"] = {
-        "type": "object",
-        "description": "each is a deep merge over the keys above",
-        "propertyNames": {"pattern": "^[a-z]([a-z0-9-]{0,10}[a-z0-9])?$"},
-        "additionalProperties": overlay,
-    }
-    schema["title"] = "app.yaml"
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    _nullable(schema["properties"].values())
-    for definition in schema["$defs"].values():
-        _nullable(definition["properties"].values())
-    return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def _nullable(properties: Any) -> None:
-    """Null means the default, everywhere."""
-    for schema in properties:
-        schema.pop("title", None)
-        if "type" in schema and isinstance(schema["type"], str):
-            schema["type"] = [schema["type"], "null"]
+def _key(one: Key) -> Schema:
+    note = "; fixed at build time" if one.at_build else ""
+    return {"description": one.doc + note, **_kind(one.kind)}
+
+
+def _kind(kind: Kind) -> Schema:
+    if isinstance(kind, Is):
+        return kind.schema
+    if isinstance(kind, Listed):
+        bounds = {"minItems": kind.least} if kind.least else {}
+        array = {"type": "array", **bounds, "maxItems": kind.most, "items": kind.item.schema}
+        return {"anyOf": [array, kind.item.schema]} if kind.one else array
+    if isinstance(kind, Keyed):
+        value = kind.value.schema if isinstance(kind.value, Is) else _section(kind.value)
+        return {
+            "type": "object",
+            "propertyNames": kind.name.schema,
+            "additionalProperties": _nullable(value),
+        }
+    return _section(kind)
+
+
+def _nullable(schema: Schema) -> Schema:
+    """Null means the default, or in an environment: take it away."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+    nullable = {**schema, "type": [schema["type"], "null"]}
+    return {**nullable, "enum": [*schema["enum"], None]} if "enum" in schema else nullable

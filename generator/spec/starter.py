@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from generator.spec.model import Spec
+from generator.spec.model import Spec, keys
 
 _COLUMN = 38
 
@@ -14,7 +15,7 @@ def starter(name: str, targets: Iterable[str], language: str, version: str, kube
     rows: tuple[tuple[str, str], ...] = (
         ("gen: 1", _doc("gen")),
         (f"name: {name}", _doc("name")),
-        (f"owner: {Spec.model_fields['owner'].default}", _doc("owner")),
+        (f"owner: {Spec().owner}", _doc("owner")),
         (f"description: The app {name}", _doc("description")),
         (f"targets: [{', '.join(targets)}]", _doc("targets")),
         ("", ""),
@@ -70,7 +71,7 @@ def _options(targets: Iterable[str], kubernetes: str) -> Iterable[tuple[str, str
 
 
 def _doc(*path: str) -> str:
-    model = Spec
+    section: Any = Spec
     for part in path[:-1]:
-        model = model.model_fields[part].annotation  # type: ignore[assignment]
-    return model.model_fields[path[-1]].description or ""
+        section = keys(section)[part].kind
+    return keys(section)[path[-1]].doc

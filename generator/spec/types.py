@@ -10,39 +10,45 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from typing import Annotated, Any
-
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from typing import Any, NamedTuple
 
 from generator.spec.load import Scalar
 
 
-class Is:
-    """What a value must be: a check that turns what the user wrote into the value inside, and the
-    JSON Schema of what may be written. Used as `Annotated[str, Is(...)]`."""
+class Wrong(Exception):  # noqa: N818 - a fact about a value
+    """A value that breaks a rule of the spec."""
 
-    def __init__(self, check: Callable[[object], Any], schema: dict[str, Any]):
-        self.check = check
-        self.schema = schema
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.check)
-
-    def __get_pydantic_json_schema__(
-        self, core: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return self.schema
+    def __init__(self, code: str, summary: str, fix: str, detail: str = ""):
+        super().__init__(summary)
+        self.code, self.summary, self.fix, self.detail = code, summary, fix, detail
 
 
-def Wrong(code: str, summary: str, fix: str, detail: str = "") -> PydanticCustomError:  # noqa: N802 - raised like a class
-    """A value that breaks a rule of the spec, as pydantic carries it."""
-    # The braces of pydantic's own message format must not meet the user's.
-    return PydanticCustomError(
-        "wrong", "{summary}", {"code": code, "summary": summary, "fix": fix, "detail": detail}
-    )
+class Is(NamedTuple):
+    """What a single value must be: a check that turns what the user wrote into the value inside or
+    raises `Wrong`, and the JSON Schema of what may be written."""
+
+    check: Callable[[object], Any]
+    schema: dict[str, Any]
+
+
+class Listed(NamedTuple):
+    """A list of such values. With `one`, a single value stands for a list of it."""
+
+    item: Is
+    least: int = 0
+    most: int = 1000
+    one: bool = False
+
+
+class Keyed(NamedTuple):
+    """A mapping of the user's own names to values, or to sections (a dataclass of the model)."""
+
+    name: Is
+    value: Is | type
+
+
+Kind = Is | Listed | Keyed | type
+"""What a key may hold; a type is a section of the model."""
 
 
 def shown(value: object) -> str:
@@ -570,30 +576,17 @@ def _unit(check: Callable[[object], int], regex: str, *examples: object) -> Is:
 
 
 _CPU_FORM = r"([1-9][0-9]{0,5}m|[0-9]{0,3}(\.[0-9]{1,3})?)"
-Bool = Annotated[bool, Is(_boolean, {"type": "boolean"})]
-Duration = Annotated[int, _unit(duration, r"(0|[1-9][0-9]{0,6})(ms|s|m|h)", "15s")]
-Size = Annotated[int, _unit(size, r"[1-9][0-9]{0,6}(Ki|Mi|Gi)", "256Mi")]
-Percent = Annotated[int, _unit(percent, r"([1-9][0-9]?|100)%", "60%")]
-Cpu = Annotated[
-    int,
-    Is(cpu, {"anyOf": [{"type": "string", "pattern": f"^{_CPU_FORM}$"}, {"type": "number"}]}),
-]
-Surge = Annotated[
-    str,
-    Is(
-        _surge,
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": "^[0-9]{1,3}%?$"},
-            ]
-        },
-    ),
-]
-Command = Annotated[
-    tuple[str, ...],
-    Is(
-        command_words,
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
-    ),
-]
+_SURGE_FORM = "^[0-9]{1,3}%?$"
+BOOL = Is(_boolean, {"type": "boolean"})
+DURATION = _unit(duration, r"(0|[1-9][0-9]{0,6})(ms|s|m|h)", "15s")
+SIZE = _unit(size, r"[1-9][0-9]{0,6}(Ki|Mi|Gi)", "256Mi")
+PERCENT = _unit(percent, r"([1-9][0-9]?|100)%", "60%")
+CPU = Is(cpu, {"anyOf": [{"type": "string", "pattern": f"^{_CPU_FORM}$"}, {"type": "number"}]})
+SURGE = Is(
+    _surge,
+    {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _SURGE_FORM}]},
+)
+COMMAND = Is(
+    command_words,
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+)

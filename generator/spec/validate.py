@@ -7,18 +7,16 @@ typo hides no other mistake, and no rule reports what follows from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, get_args
-
-from pydantic import BaseModel, ValidationError
+from typing import Any, NamedTuple
 
 from generator.problems import Problem, Where
 from generator.spec import rules as rulebook
 from generator.spec.load import Document, Path
 from generator.spec.model import Environment, Project, Spec, build_keys
-from generator.spec.types import environment_name, nearest, shown
+from generator.spec.shape import dotted, shape
+from generator.spec.types import Wrong, environment_name
 
 DEFAULT_ENVIRONMENT = "prod"
-_PLACEHOLDER = {"gen": "1", "name": "app"}
 _BUILD_KEYS = build_keys()
 
 
@@ -73,8 +71,8 @@ class _Check:
             path: Path = ("environments", name)
             try:
                 environment_name(name)
-            except Exception as error:  # pydantic's, raised by hand: it has no narrower public base
-                self._from_rule(error, path)
+            except Wrong as wrong:
+                self._wrong(wrong, path, key=True)
                 continue
             if overlay is None or isinstance(overlay, dict):
                 overlays[name] = overlay or {}
@@ -83,13 +81,8 @@ class _Check:
                           f"Write `{name}: {{}}` where nothing differs.")  # fmt: skip
         return overlays
 
-    def _from_rule(self, error: Exception, path: Path) -> None:
-        context = getattr(error, "context", None)
-        if not isinstance(context, dict):
-            raise error
-        self._add(
-            context["code"], path, context["summary"], context["fix"], context["detail"], key=True
-        )
+    def _wrong(self, wrong: Wrong, path: Path, *, key: bool) -> None:
+        self._add(wrong.code, path, wrong.summary, wrong.fix, wrong.detail, key=key)
 
     def _environment(
         self, name: str, overlay: dict[str, Any], data: dict[str, Any], base: _Checked
@@ -136,27 +129,20 @@ class _Check:
         environment: str,
         known: frozenset[Path] = frozenset(),
     ) -> _Checked:
-        """Validate; where values are wrong, report them, leave them out and validate again."""
-        data = _without_nulls(data)
-        wrong: set[Path] = set()
-        while True:
-            try:
-                spec = Spec.model_validate(data)
-                break
-            except ValidationError as error:
-                for item in error.errors(include_url=False, include_input=False):
-                    path = tuple(part for part in item["loc"] if part != "[key]")
-                    if not (environment and path in known and locate(path) == path):
-                        self._report(item, path, locate)  # type: ignore[arg-type]
-                    wrong.add(path)
-                    _leave_out(data, path, missing=item["type"] == "missing")
+        """Shape the data, report what is wrong in it, and run the rules on the rest."""
+        spec, faults = shape(Spec, _without_nulls(data))
+        for fault in faults:
+            at = locate(fault.path)
+            if not (environment and fault.path in known and at == fault.path):
+                self._wrong(fault.wrong, at, key=fault.on_key)
+        wrong = frozenset(fault.path for fault in faults)
         for rule in self.rules:
             for broken in rule(spec):
                 if not any(
                     _related(path, bad) for path in (broken.path, *broken.others) for bad in wrong
                 ):
                     self._broken(broken, locate, environment)
-        return _Checked(spec, frozenset(wrong))
+        return _Checked(spec, wrong)
 
     def _broken(
         self, broken: rulebook.Broken, locate: Callable[[Path], Path], environment: str
@@ -179,40 +165,10 @@ class _Check:
 
     def _lines(self, paths: Iterable[Path]) -> str:
         return "".join(
-            f" ({'.'.join(map(str, path))} is in line {self.document.positions[path].key[0]}.)"
+            f" ({dotted(path)} is in line {self.document.positions[path].key[0]}.)"
             for path in paths
             if path in self.document.positions
         )
-
-    def _report(self, item: dict[str, Any], path: Path, locate: Callable[[Path], Path]) -> None:
-        at, on_key = locate(path), "[key]" in item["loc"]
-        field = ".".join(map(str, path))
-        context = item.get("ctx", {})
-        kind = item["type"]
-        if kind == "wrong":
-            prefix = "" if on_key else f"{field}: "
-            self._add(context["code"], at, prefix + context["summary"], context["fix"],
-                      context["detail"], key=on_key)  # fmt: skip
-        elif kind == "extra_forbidden":
-            legal = _legal_keys(path[:-1])
-            self._add(
-                "unknown-key",
-                at,
-                f"unknown key {shown(field)}{nearest(str(path[-1]), legal)}",
-                f"Legal keys here: {', '.join(legal)}.",
-                key=True,
-            )
-        elif kind == "missing":
-            self._add("missing-key", at, f"{field} is missing",
-                      f"Add `{path[-1]}: {'1' if path == ('gen',) else '...'}`.")  # fmt: skip
-        elif kind in ("too_short", "too_long"):
-            bound = context.get("min_length", context.get("max_length"))
-            self._add("wrong-length", at,
-                      f"{field} needs at {'least' if kind == 'too_short' else 'most'} {bound}",
-                      "Add or remove entries.")  # fmt: skip
-        else:
-            self._add("not-a-section", at, f"{field} is a section with keys of its own",
-                      f"Its keys: {', '.join(_legal_keys(path))}.")  # fmt: skip
 
     def _one_owner_per_host(self, project: Project) -> None:
         claims: dict[str, str] = {}
@@ -243,7 +199,7 @@ class _Check:
         warning: bool = False,
     ) -> None:
         where = self.document.where(path, key=key)
-        name = ".".join(map(str, path if field is None else field))
+        name = dotted(path if field is None else field)
         self.problems.append(Problem(code, summary, fix, detail.strip(), where, name, warning))
 
 
@@ -281,34 +237,3 @@ def _merged(base: dict[str, Any], over: dict[str, Any], above: Path = ()) -> dic
         else:
             merged[key] = value
     return merged
-
-
-def _leave_out(data: dict[str, Any], path: Path, *, missing: bool) -> None:
-    """Take the value at `path` out of `data`: a whole list for one of its items, and the section
-    for a required key of it that is missing."""
-    if path[:1] and path[0] in _PLACEHOLDER and len(path) == 1:
-        data[str(path[0])] = _PLACEHOLDER[str(path[0])]
-        return
-    holder: Any = data
-    steps = path[:-1] if missing else path
-    for index, step in enumerate(steps):
-        last = index == len(steps) - 1 or not isinstance(holder.get(step), dict)
-        if last:
-            holder.pop(step, None)
-            return
-        holder = holder[step]
-
-
-def _legal_keys(path: Path) -> list[str]:
-    model: Any = Spec
-    for part in path:
-        field = model.model_fields.get(part) if model else None
-        model = _model_in(field.annotation) if field else model
-    keys = list(model.model_fields) if model else []
-    return [*keys, "environments"] if model is Spec else keys
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((m for m in map(_model_in, get_args(annotation)) if m), None)

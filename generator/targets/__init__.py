@@ -29,7 +29,7 @@ class Resolved(NamedTuple):
 
 def chosen(spec: Spec) -> tuple[str, ...]:
     """The targets of a spec in their usual order; `all` is every one that exists."""
-    if "all" in spec.targets:
+    if "all" in spec.targets or not spec.targets:
         return tuple(AVAILABLE)
     return tuple(target for target in TARGETS if target in spec.targets)
 
@@ -38,7 +38,7 @@ def resolve(project: Project, locked: Resolved | None = None) -> Resolved:
     """Fill in what the spec leaves out: from the lock where there is one, else from the facts."""
     spec = project.base
     targets = chosen(spec)
-    if locked and "targets" not in spec.model_fields_set:
+    if locked and not spec.targets:
         targets = locked.targets
     return Resolved(
         targets,

@@ -1,5 +1,0 @@
-"""The seams between artifacts."""
-
-from generator.check import Check
-
-CHECKS: tuple[Check, ...] = ()

@@ -1,0 +1,142 @@
+"""Data to a section of the model: every value checked, every fault collected.
+
+A wrong value is reported and its default stands in for it, so that the rest can be checked as if
+that value had not been written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from generator.spec.load import Path
+from generator.spec.model import keys
+from generator.spec.types import Is, Keyed, Kind, Listed, Wrong, nearest, shown
+
+_NONE = object()
+
+
+class Fault(NamedTuple):
+    """A wrong value, or a wrong key where `on_key`; `missing` where there is none."""
+
+    path: Path
+    wrong: Wrong
+    on_key: bool = False
+
+
+def shape(section: type, data: Mapping[str, Any]) -> tuple[Any, list[Fault]]:
+    """Make a section of data in which null stands for nothing.
+
+    Returns the section, with defaults in place of what is wrong, and the faults.
+    """
+    faults: list[Fault] = []
+    return _section(section, data, (), faults), faults
+
+
+def _section(section: type, data: Mapping[str, Any], above: Path, faults: list[Fault]) -> Any:
+    declared = keys(section)
+    values: dict[str, Any] = {}
+    for name, held in data.items():
+        path = (*above, name)
+        if name not in declared:
+            faults.append(Fault(path, _unknown(path, list(declared)), on_key=True))
+            continue
+        value = _value(declared[name].kind, held, path, faults)
+        if value is not _NONE:
+            values[name] = value
+    for name, one in declared.items():
+        if one.required and name not in data:
+            faults.append(Fault((*above, name), _missing((*above, name))))
+    return section(**values)
+
+
+def _value(kind: Kind, held: Any, path: Path, faults: list[Fault]) -> Any:
+    if isinstance(kind, Is):
+        return _checked(kind, held, path, faults)
+    if isinstance(kind, Listed):
+        return _list(kind, held, path, faults)
+    if isinstance(kind, Keyed):
+        return _mapping(kind, held, path, faults)
+    if isinstance(held, Mapping):
+        return _section(kind, held, path, faults)
+    wrong = Wrong(
+        "not-a-section",
+        f"{dotted(path)} is a section with keys of its own",
+        f"Its keys: {', '.join(keys(kind))}.",
+    )
+    faults.append(Fault(path, wrong))
+    return _NONE
+
+
+def _checked(kind: Is, held: Any, path: Path, faults: list[Fault]) -> Any:
+    try:
+        return kind.check(held)
+    except Wrong as wrong:
+        named = Wrong(wrong.code, f"{dotted(path)}: {wrong.summary}", wrong.fix, wrong.detail)
+        faults.append(Fault(path, named))
+        return _NONE
+
+
+def _list(kind: Listed, held: Any, path: Path, faults: list[Fault]) -> Any:
+    if kind.one and isinstance(held, str):
+        held = [held]
+    if not isinstance(held, list | tuple):
+        wrong = Wrong(
+            "not-a-list",
+            f"{dotted(path)}: expected a list, found {shown(held)}",
+            "Write [first, second].",
+        )
+        faults.append(Fault(path, wrong))
+        return _NONE
+    if not kind.least <= len(held) <= kind.most:
+        bound = f"at least {kind.least}" if len(held) < kind.least else f"at most {kind.most}"
+        wrong = Wrong(
+            "wrong-length",
+            f"{dotted(path)} needs {bound}, found {len(held)}",
+            "Add or remove some.",
+        )
+        faults.append(Fault(path, wrong))
+        return _NONE
+    values = [_checked(kind.item, item, (*path, i), faults) for i, item in enumerate(held)]
+    return _NONE if any(value is _NONE for value in values) else tuple(values)
+
+
+def _mapping(kind: Keyed, held: Any, path: Path, faults: list[Fault]) -> Any:
+    if not isinstance(held, Mapping):
+        wrong = Wrong(
+            "not-a-mapping",
+            f"{dotted(path)}: expected key: value pairs, found {shown(held)}",
+            "Write {KEY: value}.",
+        )
+        faults.append(Fault(path, wrong))
+        return _NONE
+    values = {}
+    for name, item in held.items():
+        try:
+            kind.name.check(name)
+        except Wrong as wrong:
+            faults.append(Fault((*path, name), wrong, on_key=True))
+            continue
+        value = _value(kind.value, item, (*path, name), faults)
+        if value is not _NONE:
+            values[name] = value
+    return values
+
+
+def dotted(path: Path) -> str:
+    """A path as messages write it: `http.routes[0]`."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
+
+
+def _unknown(path: Path, legal: list[str]) -> Wrong:
+    legal = [*legal, "environments"] if len(path) == 1 else legal
+    return Wrong(
+        "unknown-key",
+        f"unknown key {shown(dotted(path))}{nearest(str(path[-1]), legal)}",
+        f"Legal keys here: {', '.join(legal)}.",
+    )
+
+
+def _missing(path: Path) -> Wrong:
+    example = {"gen": "1", "name": "my-app"}.get(str(path[-1]), "...")
+    return Wrong("missing-key", f"{dotted(path)} is missing", f"Add `{path[-1]}: {example}`.")

@@ -1,0 +1,259 @@
+"""Quoting: each filter's literal, read by that language's own parser, is the text again."""
+
+from __future__ import annotations
+
+import ast
+import html
+import io
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import black
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from ruamel.yaml import YAML
+
+from generator.render.quoting import FILTERS, Free
+from tests import tools
+from tests.strings import ANY, LEGAL, LINE, NASTY, NASTY_LINES, samples
+
+_PLACES = ("key: {}\n", "- {}\n", "outer:\n  - {{ key: {}, next: x }}\n", "{}\n", "{}: x\n")
+
+
+def _innermost(data: object) -> object:
+    """The one literal in a document of `_PLACES`."""
+    if isinstance(data, list):
+        return _innermost(data[0])
+    if isinstance(data, dict):
+        key, value = next(iter(data.items()))
+        return key if value == "x" and key != "key" else _innermost(value)
+    return data
+
+
+def _ruamel(text: str) -> object:
+    return YAML(typ="safe", pure=True).load(io.StringIO(text))
+
+
+@pytest.mark.parametrize("read", [_ruamel, yaml.safe_load], ids=["1.2", "1.1"])
+@given(text=ANY, place=st.sampled_from(_PLACES))
+def test_yaml(read: Callable[[str], object], text: str, place: str) -> None:
+    """Readers of YAML 1.1 and 1.2 find the text again, wherever a scalar may stand."""
+    document = place.format(FILTERS["yaml"](text))
+
+    assert _innermost(read(document)) == text
+
+
+_DATA = st.recursive(
+    ANY | st.integers(-(2**53), 2**53) | st.booleans() | st.none(),
+    lambda below: st.lists(below, max_size=4) | st.dictionaries(ANY, below, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(_DATA)
+def test_collections(data: object) -> None:
+    """Lists and mappings come back whole from YAML, JSON and Python."""
+    assert yaml.safe_load(FILTERS["yaml"](data)) == data
+    assert json.loads(FILTERS["json"](data)) == data
+    assert ast.literal_eval(FILTERS["py"](data)) == data
+
+
+def test_javascript() -> None:
+    """Node.js finds the text again, in a module as well as in a script."""
+    node = tools.need("node")
+    texts = samples(ANY)
+    literals = ",\n".join(FILTERS["js"](text) for text in texts)
+    script = f"process.stdout.write(JSON.stringify([\n{literals}\n]))"
+
+    for kind in ("module", "commonjs"):
+        done = _run([str(node), f"--input-type={kind}"], script.encode())
+
+        assert json.loads(done) == texts
+
+
+@given(ANY)
+def test_python(text: str) -> None:
+    """Python finds the text again, and black would not write the literal otherwise."""
+    line = f"x = {FILTERS['py'](text)}\n"
+
+    assert ast.literal_eval(line.removeprefix("x = ")) == text
+    assert black.format_str(line, mode=black.Mode()) == line
+
+
+def test_shell() -> None:
+    """A POSIX shell takes each literal for one word with the text in it."""
+    texts = samples(_without(ANY, "\0"))
+    script = "".join(f"printf '%s\\0' {FILTERS['sh'](text)}\n" for text in texts)
+    script += f"printf '%s\\0' {FILTERS['sh'](texts)}\n"
+
+    words = _words(_run(["sh"], script.encode()))
+
+    assert words == [*texts, *texts]
+
+
+def test_make(tmp_path: Path) -> None:
+    """A recipe of make hands the text to the command, also where the word comes first."""
+    texts = samples(_without(ANY, "\0\n"))
+    (tmp_path / "show").write_text("#!/bin/sh\nprintf '%s\\0' \"$@\"\n")
+    recipes = (f"\t@{tmp_path}/show {FILTERS['make'](text)}\n" for text in texts)
+    (tmp_path / "show").chmod(0o755)
+    (tmp_path / "Makefile").write_bytes(("all:\n" + "".join(recipes)).encode())
+
+    words = _words(_run(["make", "--silent", "-C", str(tmp_path)]))
+
+    assert words == texts
+
+
+def test_make_command(tmp_path: Path) -> None:
+    """A word that begins a recipe is a command, not one of make's own signs."""
+    for name in ("-x", "@x", "+x", "x y", "$x"):
+        command = tmp_path / name
+        command.write_text("#!/bin/sh\nprintf '%s\\0' \"${0##*/}\"\n")
+        command.chmod(0o755)
+        (tmp_path / "Makefile").write_text(f"export PATH\nall:\n\t{FILTERS['make'](name)}\n")
+        environment = {**tools.environment(), "PATH": f"{tmp_path}:{tools.search_path()}"}
+
+        done = _run(["make", "--silent", "-C", str(tmp_path)], environment=environment)
+
+        assert _words(done) == [name]
+
+
+def test_make_refuses_line_breaks() -> None:
+    """No word of a recipe can hold a line break, so none is written."""
+    with pytest.raises(ValueError, match="line break"):
+        FILTERS["make"]("a\nb")
+
+
+def _read_dockerfile_word(word: str) -> str:
+    """The value of `LABEL key=word` by the rules of Docker's reference: within double quotes a
+    backslash takes the meaning off `"`, `$` and itself, and stands for itself before all else; an
+    unescaped `$` begins a variable. An instruction ends with its line."""
+    assert re.fullmatch(r'"([^"\\$\n]|\\[\s\S])*"', word), word
+    return re.sub(r'\\(["\\$])', r"\1", word[1:-1])
+
+
+@given(LINE)
+def test_dockerfile(text: str) -> None:
+    """A value of LABEL or ENV is the text again."""
+    assert _read_dockerfile_word(FILTERS["dockerfile"](text)) == text
+
+
+@given(st.lists(LEGAL, min_size=1))
+def test_dockerfile_exec_form(words: list[str]) -> None:
+    """The exec form is a list in JSON, on one line."""
+    literal = FILTERS["dockerfile"](words)
+
+    assert json.loads(literal) == words
+    assert len(literal.splitlines()) == 1
+
+
+@given(ANY)
+def test_comment(text: str) -> None:
+    """A comment ends neither its line nor itself, in languages with `#`, `//`, `/* */`, `<!-- -->`."""
+    comment = FILTERS["comment"](text)
+
+    assert len(f"# {comment}".splitlines()) == 1
+    assert not re.search(r"\*/|--!?>|\\\s*$|[\x00-\x1f\x7f-\x9f]", comment)
+
+
+@given(LINE)
+def test_comment_keeps_words(text: str) -> None:
+    """A comment has the letters and digits of the text."""
+
+    def words(text: str) -> list[str]:
+        return re.findall(r"[^\W_]+", text)
+
+    assert words(FILTERS["comment"](text)) == words(text)
+
+
+_MARKDOWN = {
+    "commonmark": MarkdownIt("commonmark"),
+    "tables": MarkdownIt("gfm-like", {"linkify": False}),
+}
+
+
+def _shown(rendered: str) -> str:
+    """The text that a browser shows of a paragraph, whose HTML may hold no other element."""
+    match = re.fullmatch(r"(?:<p>([^<>]*)</p>\n)?", rendered)
+    assert match, rendered
+    return html.unescape(match[1] or "")
+
+
+@pytest.mark.parametrize("flavour", _MARKDOWN)
+@given(text=LEGAL)
+def test_markdown(flavour: str, text: str) -> None:
+    """A Markdown renderer shows the text and nothing else, at the start of a paragraph and in it."""
+    markdown = FILTERS["markdown"](text)
+
+    alone = _shown(_MARKDOWN[flavour].render(markdown + "\n"))
+    within = _shown(_MARKDOWN[flavour].render(f"Before:\n{markdown}, after.\n"))
+
+    assert _letters(alone) == _letters(text)
+    assert within == f"Before:\n{alone}, after."
+
+
+def _letters(text: str) -> str:
+    """A text without blanks, and without what is only there to hide or to steer."""
+    hidden = "[\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]"
+    return re.sub(rf"\s|{hidden}", "", text)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `=` as text, as YAML 1.2 and Go do; PyYAML knows the word and has no value for it."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:value", _Loader.construct_yaml_str)
+
+
+def test_kustomize(tmp_path: Path) -> None:
+    """A ConfigMap that kustomize makes of the literals holds the texts."""
+    kubectl = tools.need("kubectl")
+    texts = list(dict.fromkeys([*samples(LEGAL), *NASTY_LINES]))
+    literals = "".join(
+        f'      - "KEY_{i}={FILTERS["kustomize"](text)}"\n' for i, text in enumerate(texts)
+    )
+    (tmp_path / "kustomization.yaml").write_text(
+        f"configMapGenerator:\n  - name: config\n    literals:\n{literals}", "utf-8"
+    )
+
+    made = yaml.load(_run([str(kubectl), "kustomize", str(tmp_path)]), _Loader)  # noqa: S506 - safe
+
+    assert made["data"] == {f"KEY_{i}": text for i, text in enumerate(texts)}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@given(text=LINE)
+def test_filters_give_plain_text(name: str, text: str) -> None:
+    """What a filter gives of free text may be printed, and is one line."""
+    literal = FILTERS[name](Free(text))
+
+    assert type(literal) is str
+    assert not set(literal) & {"\n", "\r"}
+
+
+def _without(strategy: st.SearchStrategy[str], characters: str) -> st.SearchStrategy[str]:
+    return strategy.filter(lambda text: not set(text) & set(characters))
+
+
+def _words(output: bytes) -> list[str]:
+    return output.decode().split("\0")[:-1]
+
+
+def _run(
+    command: list[str], stdin: bytes = b"", environment: dict[str, str] | None = None
+) -> bytes:
+    done = subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        check=False,
+        env=environment or tools.environment(),
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[:2000]
+    return done.stdout
