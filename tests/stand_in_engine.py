@@ -100,7 +100,7 @@ def _stream(request: BaseHTTPRequestHandler, events: Sequence[dict[str, Any]]) -
 def stand_in_engine(images: dict[str, str]) -> Iterator[StandInEngine]:
     """A stand-in for as long as the block runs."""
     engine = StandInEngine(images)
-    thread = threading.Thread(target=engine.server.serve_forever, daemon=True)
+    thread = threading.Thread(target=engine.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield engine

@@ -1,0 +1,58 @@
+"""What live tests share: a Docker engine, and base images that are in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests import tools
+from tests.live.engine import Engine, NoEngineError, running
+
+# The newest runtimes of which tools/install can make a base image.
+_BASE_IMAGES = {"nodejs": "local/node:24", "python": "local/python:3.13"}
+_INSTALLED_BY = {"nodejs": "image-node", "python": "image-python"}
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A Docker engine; started for the session where none answers."""
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(running())
+        except NoEngineError as problem:
+            tools.missing(str(problem), problem.remedy)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: Engine) -> Callable[[str], str]:
+    """Names the base image of a language: a local stand-in, or what the environment chooses."""
+
+    def base_image(language: str) -> str:
+        chosen = os.environ.get(f"GEN_BASE_IMAGE_{language.upper()}")
+        image = chosen or _BASE_IMAGES[language]
+        if not engine.docker("image", "ls", "--quiet", image):
+            tools.missing(
+                f"the engine has no image {image}", f"tools/install {_INSTALLED_BY[language]}"
+            )
+        return image
+
+    return base_image
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what the load came to, also where all is well: it is the proof."""
+    reports = [
+        (report.nodeid, value)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, value in report.user_properties
+        if name == "load"
+    ]
+    if reports:
+        terminalreporter.section("load")
+    for test, value in reports:
+        terminalreporter.line(f"{test.split('::')[-1]}\n  {value}")
