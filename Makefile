@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= build/demo
+# Where tools/install puts the outside tools.
+TOOLS := $(or $(GEN_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gen-tools)
 
 .PHONY: help demo test lint types fast live golden lock bench facts clean
 
@@ -11,8 +13,10 @@ help:  ## this list
 demo: .venv/run  ## make a sample project, show its tree and what the checks say
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
 	$(BIN)/gen new sample-app --targets all --dir $(DEMO)/sample-app
-	@echo && cd $(DEMO)/sample-app && find . -type f -not -path './.gen/base/*' | sort | sed 's/^\.\//  /'
-	@echo && PATH="$(CURDIR)/$(BIN):$$PATH" && cd $(DEMO)/sample-app && gen check
+	@echo && cd $(DEMO)/sample-app && find . -type f | sort | sed 's/^\.\//  /'
+	@echo && export PATH="$(CURDIR)/$(BIN):$(TOOLS)/bin:$$PATH" && \
+	  if test -d $(TOOLS)/schemas; then export GEN_KUBERNETES_SCHEMAS=$(TOOLS)/schemas; fi && \
+	  cd $(DEMO)/sample-app && gen check
 
 test: lint types fast live  ## everything; a missing outside tool skips its tests and says so
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 
@@ -11,11 +12,15 @@ def main() -> int:
         # Scripts ask for it in loops; the rest of the program costs six times Python's own start.
         from generator import __version__
 
-        print(f"gen {__version__}")
-        return 0
-    from generator.cli import main as run
+        with contextlib.suppress(OSError, AttributeError):  # no output: the long way says why
+            print(f"gen {__version__}", flush=True)
+            return 0
+    try:
+        from generator.cli import main as run
 
-    return run()
+        return run()
+    except KeyboardInterrupt:  # while the program is still being loaded
+        return 130
 
 
 if __name__ == "__main__":

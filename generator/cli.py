@@ -6,16 +6,18 @@ is in the way; 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TextIO
 
 import click
 
 from generator import __version__
 from generator.console import Console
-from generator.problems import GenError, Problem
+from generator.problems import GenError, Problem, cannot_read
 
 COMMANDS = ("new", "check", "image", "schema", "completion")
 _MODULES = {name: f"generator.commands.{name}" for name in COMMANDS}
@@ -123,8 +125,45 @@ def _version(context: click.Context) -> None:
     context.exit()
 
 
-def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - a way out for each kind of end
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Never raises, never prints a traceback."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: `gen ... >&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+    try:
+        code = _run(argv)
+        sys.stdout.flush()  # here, where a full disk can still be told
+    except BrokenPipeError:  # the reader has gone: `gen ... | head -1`
+        _silence(sys.stdout)
+        return 0
+    except OSError as error:
+        if error.filename is not None:
+            problems = cannot_read(error, error.filename).problems
+        else:
+            _silence(sys.stdout)
+            what = f"the output cannot be written: {error.strerror}"
+            problems = [Problem("cannot-print", what, "Send it somewhere else.")]
+        Console().problems(problems, {})
+        return 3
+    return code
+
+
+def _silence(stream: TextIO) -> None:
+    """Let nothing come of what is still to be written: Python would complain at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _usage(error: click.UsageError, out: Console) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.format_message(), file=sys.stderr)
+    else:
+        command = error.ctx.command_path if error.ctx else "gen"
+        out.problems([Problem("usage", error.format_message(), f"See {command} --help.")], {})
+    return 2
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     wants_json = "--format=json" in arguments or any(
         pair == ("--format", "json") for pair in pairwise(arguments)
@@ -132,32 +171,30 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - a way out
     out = Console("json" if wants_json else "text")
     try:
         code = _GROUP.main(arguments, "gen", standalone_mode=False)
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
+    except SystemExit as end:
+        if "_GEN_COMPLETE" in os.environ:
+            return end.code if isinstance(end.code, int) else 0
+        raise BrokenPipeError from None  # how click answers one
     except GenError as error:
         out.problems(error.problems, error.sources)
         return error.exit_code
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "gen"
-        fix = f"See {command} --help."
-        out.problems([Problem("usage", error.format_message(), fix)], {})
-        return 2
     except (click.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader has gone (`gen ... | head -1`). Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError:
+        raise
+    except click.UsageError as error:
+        return _usage(error, out)
     except MemoryError:
-        out.problems(
-            [Problem("out-of-memory", "there is not enough memory", "Free some memory.")], {}
-        )
-        return 3
+        problem = Problem("out-of-memory", "there is not enough memory", "Free some memory.")
+        code = 3
     except Exception as error:
         if "GEN_DEBUG" in os.environ:
             raise
         what = f"{type(error).__name__}: {error}"
         fix = "Please report it; GEN_DEBUG=1 shows where it happened."
-        out.problems([Problem("internal", f"gen failed, which is a fault of gen: {what}", fix)], {})
-        return 3
+        problem = Problem("internal", f"gen failed, which is a fault of gen: {what}", fix)
+        code = 3
+    out.problems([problem], {})
+    return code

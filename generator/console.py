@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from generator.problems import Problem
@@ -43,11 +43,13 @@ class Console:
         if self.json:
             print(_json({"problems": [as_data(problem) for problem in problems]}))
             return
-        for problem in problems:
+        for problem in problems[:_MOST]:
             self._problem(problem, sources)
+        if len(problems) > _MOST:
+            _tell(f"... and {len(problems) - _MOST} more; --format json has them all")
         errors = sum(not problem.warning for problem in problems)
         if errors > 1:
-            print(f"{errors} problems", file=sys.stderr)
+            _tell(f"{errors} problems")
 
     def warn(self, problems: Iterable[Problem], sources: Mapping[str, str]) -> None:
         """Problems that end nothing; under --format json the command's document carries them."""
@@ -73,7 +75,7 @@ class Console:
         if problem.detail:
             lines.append(f"  {problem.detail}")
         lines.append(paint(_CYAN, "  fix: ") + problem.fix)
-        print("\n".join(lines), file=sys.stderr)
+        _tell("\n".join(lines))
 
 
 class Progress:
@@ -123,15 +125,23 @@ def _is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def _tell(text: str) -> None:
+    """Lines for stderr. Whether somebody still reads them must not change how a command ends."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
+
+
 class _Paint:
     def __init__(self, stream: TextIO):
-        self.on = _is_terminal(stream) and "NO_COLOR" not in os.environ
+        self.on = _is_terminal(stream) and not os.environ.get("NO_COLOR")
 
     def __call__(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_OFF}" if self.on and text else text
 
 
 _WIDTH = 100
+_MOST = 100  # problems told as text: nobody reads more of them
+_SECRET = {"looks-like-a-secret", "secret-value"}
 
 
 def _excerpt(problem: Problem, sources: Mapping[str, str], paint: _Paint) -> list[str]:
@@ -145,6 +155,8 @@ def _excerpt(problem: Problem, sources: Mapping[str, str], paint: _Paint) -> lis
     line = lines[where.line - 1].replace("\t", " ")
     column = max(where.column, 1)
     start = max(0, column - _WIDTH * 3 // 4) if len(line) > _WIDTH else 0
+    if problem.code in _SECRET:  # not into terminals and the logs of CI
+        line = line[: column - 1] + "***"
     line = "".join(c if c.isprintable() else "?" for c in line[start : start + _WIDTH])
     label = str(where.line)
     caret = " " * (column - start - 1) + paint(_RED, "^")

@@ -6,13 +6,14 @@ Every command that needs the artifacts goes this way; none of it writes.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from typing import NamedTuple
 
 from generator import targets
 from generator.problems import InputError, Problem
 from generator.render import cache
 from generator.render.context import context
-from generator.render.engine import Compiled, render
+from generator.render.engine import Compiled, Pack, render
 from generator.render.packs import read_pack, shipped
 from generator.spec.load import read
 from generator.spec.model import Project
@@ -36,8 +37,6 @@ def load(spec: bytes, file: str, today: dt.date, locked: targets.Resolved | None
         InputError: with every problem of the file.
     """
     document, problems = read(spec, file)
-    if document is None:
-        raise InputError(problems)
     project, more = validate(document, targets.rules(today))
     sources = {file: document.text}
     problems = sorted(problems + more, key=lambda p: (p.where is not None, p.where))
@@ -48,8 +47,15 @@ def load(spec: bytes, file: str, today: dt.date, locked: targets.Resolved | None
 
 def files(checked: Checked) -> FileTree:
     """Render the artifacts of a checked spec."""
-    compiled = Compiled(cache.read())
-    tree = render(read_pack(shipped()), context(checked.project, checked.resolved), compiled)
+    pack, compiled = _templates()
+    tree = render(pack, context(checked.project, checked.resolved), compiled)
     if compiled.changed:
         cache.write(compiled.dump())
+        compiled.changed = False
     return tree
+
+
+@functools.cache
+def _templates() -> tuple[Pack, Compiled]:
+    """Our templates, read once in a process."""
+    return read_pack(shipped()), Compiled(cache.read())

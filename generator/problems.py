@@ -74,8 +74,21 @@ class FailedError(GenError):
     exit_code = 1
 
 
+def cannot_read(error: OSError, path: str | os.PathLike[str]) -> MachineError:
+    """What a failed read means to the user."""
+    denied = error.errno in {errno.EACCES, errno.EPERM}
+    return MachineError(
+        Problem(
+            "cannot-read",
+            error.strerror or str(error),
+            "Give yourself the right to read it." if denied else "Mend that and try again.",
+            where=Where(str(error.filename or path)),
+        )
+    )
+
+
 def machine_error(error: OSError, path: str | os.PathLike[str]) -> MachineError:
-    """What a failed system call means to the user."""
+    """What a failed write of a project means to the user."""
     name = str(error.filename or path)
     fixes = {
         errno.EACCES: "Give yourself the right to write there, or choose another folder.",
@@ -83,12 +96,13 @@ def machine_error(error: OSError, path: str | os.PathLike[str]) -> MachineError:
         errno.EROFS: "Choose a folder on a writable disk.",
         errno.ENOSPC: "Free some space and run the command again.",
         errno.EDQUOT: "Free some space and run the command again.",
+        errno.EFBIG: "Raise the limit on the size of files, or choose another disk.",
         errno.ENAMETOOLONG: "Choose a shorter path.",
     }
     return MachineError(
         Problem(
             "cannot-write",
-            f"{error.strerror or error}: {name}",
+            error.strerror or str(error),
             fixes.get(error.errno or 0, "Mend that and run the command again."),
             "Nothing was written.",
             Where(name),

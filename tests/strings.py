@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+
+_Test = TypeVar("_Test", bound=Callable[..., Any])
 
 NASTY = (
     "",
@@ -116,26 +122,50 @@ NASTY_LINES = (
 )
 """Legal as configuration only."""
 
-_CONTROL = {"Cc", "Cs"}
-LINE = st.text(st.characters(exclude_categories=_CONTROL)) | st.sampled_from(NASTY)
+LINE = st.text(st.characters(exclude_categories=["Cc", "Cs"])) | st.sampled_from(NASTY)
 """Any text of one line: what owner and description may hold, U+2028 and U+2029 included."""
 
 LEGAL = (
-    st.text(st.characters(exclude_categories=_CONTROL, include_characters="\t\n"))
+    st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters="\t\n"))
     | st.sampled_from(NASTY)
     | st.sampled_from(NASTY_LINES)
 )
 """What a config variable may hold."""
 
-ANY = st.text(st.characters(exclude_categories={"Cs"})) | LEGAL
+ANY = st.text(st.characters(exclude_categories=["Cs"])) | LEGAL
 """All text that UTF-8 can write, control characters included."""
+
+
+def nasty(*texts: str) -> Callable[[_Test], _Test]:
+    """Let a property meet each of these texts, whatever else it meets."""
+
+    def meet(test: _Test) -> _Test:
+        for text in texts:
+            test = example(text=text)(test)
+        return test
+
+    return meet
+
+
+def dockerfile_word(word: str) -> str:
+    """A word of LABEL or ENV by the rules of Docker's reference: parts in double quotes and bare
+    ones; a backslash takes the meaning off what follows, within quotes off `"`, `$` and itself only;
+    an unescaped `$` begins a variable, a blank ends the word, and a line break the instruction."""
+    assert re.fullmatch(r'(?:"(?:[^"\\$\n]|\\.)*"|\\\S|[^\s"\\$])+', word), word
+    parts = re.findall(r'"((?:[^"\\]|\\.)*)"|((?:\\.|[^"\\])+)', word)
+    return "".join(
+        re.sub(r'\\(["\\$])', r"\1", quoted) + re.sub(r"\\(.)", r"\1", bare)
+        for quoted, bare in parts
+    )
 
 
 def samples(strategy: st.SearchStrategy[str], count: int = 200) -> list[str]:
     """Many strings at once, for a judge that is slow to start."""
     found = [*NASTY]
 
-    @settings(max_examples=count, database=None, deadline=None, suppress_health_check=HealthCheck)
+    @settings(
+        max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
     @given(strategy)
     def collect(text: str) -> None:
         found.append(text)

@@ -5,5 +5,7 @@ from __future__ import annotations
 from generator.check import Check, release, state, traffic
 from generator.check.tools import Tool, hadolint, kubeconform
 
-CHECKS: tuple[Check, ...] = (*state.CHECKS, *traffic.CHECKS, *release.CHECKS)
+_SEAMS = sorted((*traffic.CHECKS, *release.CHECKS), key=lambda check: check.rule)
+
+CHECKS: tuple[Check, ...] = (*state.CHECKS, *_SEAMS)
 TOOLS: tuple[Tool, ...] = (hadolint.TOOL, kubeconform.TOOL)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 
 import click
 
-from generator.commands import console
+from generator.commands import console, today
 from generator.console import as_data
 from generator.problems import MachineError, Problem
 from generator.project.check import Report, check
@@ -17,6 +16,7 @@ _SIGNS = {"passed": "ok", "failed": "FAILED", "missing": "not run", "idle": "-"}
 
 @click.command(
     "check",
+    short_help="Check that the artifacts agree.",
     help="Check that the artifacts agree with the spec, with each other and with outside tools.",
     epilog="Example: gen check --skip hadolint",
 )
@@ -31,7 +31,7 @@ _SIGNS = {"passed": "ok", "failed": "FAILED", "missing": "not run", "idle": "-"}
 def command(
     context: click.Context, only: tuple[str, ...], skip: tuple[str, ...], strict: bool
 ) -> int:
-    report = check(Path.cwd(), dt.date.today(), only, skip)
+    report = check(Path.cwd(), today(), only, skip)
     out = console(context)
     out.warn(report.warnings, {})
     missing = [ran for ran in report.ran if ran.status == "missing"]

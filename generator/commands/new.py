@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shlex
 from pathlib import Path
 
 import click
 
-from generator.commands import console
+from generator.commands import console, today
 from generator.console import as_data
 from generator.project.new import Born, Wish, new
 
 
 @click.command(
     "new",
+    short_help="Make a new project.",
     help="Make a new project: a spec, an app that runs, and everything to deploy it.",
     epilog="Example: gen new my-app --targets all --runtime python --set scale.max=20",
 )
@@ -24,10 +24,13 @@ from generator.project.new import Born, Wish, new
 )
 @click.option("--runtime", type=click.Choice(("nodejs", "python")), help="Language of the app.")
 @click.option(
-    "--spec", type=click.Path(path_type=Path), metavar="FILE", help="Start from this spec."
+    "--spec",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Start from this spec.",
 )
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key of the spec.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The project folder; default ./NAME.")  # fmt: skip
+@click.option("--dir", "folder", type=click.Path(path_type=Path, readable=False), metavar="DIR", help="The project folder; default ./NAME.")  # fmt: skip
 @click.pass_context
 def command(  # noqa: PLR0917 - click passes them by name
     context: click.Context,
@@ -39,7 +42,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     folder: Path | None,
 ) -> None:
     chosen = tuple(part.strip() for part in targets.split(",")) if targets is not None else None
-    born = new(Wish(name, spec, chosen, runtime, sets, folder), dt.date.today())
+    born = new(Wish(name, spec, chosen, runtime, sets, folder), today())
     out = console(context)
     out.warn(born.checked.warnings, born.checked.sources)
     out.say(_report(born))

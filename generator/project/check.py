@@ -16,7 +16,7 @@ from generator import generate
 from generator.check import Check, Finding, Subject
 from generator.check.artifacts import read_manifests
 from generator.check.registry import CHECKS, TOOLS
-from generator.check.tools import Answer, Crashed, Job, Tool
+from generator.check.tools import Answer, Crashed, Job, Tool, Unavailable
 from generator.problems import InputError, Problem
 from generator.project.lock import digest
 from generator.project.read import find_project, read_files, read_lock
@@ -113,6 +113,8 @@ def _run_tool(tool: Tool, subject: Subject, folder: Path) -> tuple[Ran, list[Fin
         answer = _answer(job, folder)
         try:
             found += tool.read(answer)
+        except Unavailable as lack:
+            return Ran(tool.rule, tool.title, "missing", str(lack)), []
         except Crashed as crash:
             why = f"{answer.step} ended without an answer: {crash}"
             found.append(

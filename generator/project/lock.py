@@ -1,12 +1,13 @@
 """`.gen/`: what gen wrote here last. Readable, sorted, undated, the same on every machine.
 
-`lock.yaml` lists every generated file with the hash of its content; `base/` keeps that content under
-its hash, so that an update can tell the user's edits from ours and branches never collide.
+`lock.yaml` lists every generated file with the hash of its content; `base/` keeps those contents, so
+that an update can tell the user's edits from ours.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import NamedTuple
 
 from generator import __version__
@@ -18,7 +19,7 @@ from generator.tree import EXECUTABLE, File, FileTree, RelPath, rel_path
 FOLDER = ".gen"
 FORMAT = 1
 _HEAD = """\
-# What gen wrote here last: `gen update` tells your edits from its own by it.
+# What gen wrote here last: how it tells your edits from its own.
 # Commit it. Not for editing.
 """
 
@@ -87,6 +88,8 @@ def load(content: bytes, file: str) -> Lock:
 
 def _entry(value: str) -> Entry:
     sha256, _, flag = value.partition(" ")
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(value)
     return Entry(sha256, flag == "x")
 
 
@@ -113,12 +116,21 @@ def dump(lock: Lock) -> bytes:
 
 def state_files(lock: Lock, files: FileTree, schema: bytes) -> dict[RelPath, File]:
     """The content of `.gen/`: lock, the stored bases, and the schema that editors complete from."""
-    state = {
+    bases = dump_bases(files)
+    return {
         RelPath(f"{FOLDER}/lock.yaml"): File(dump(lock)),
         RelPath(f"{FOLDER}/schema.json"): File(schema),
+        RelPath(f"{FOLDER}/base/{digest(bases)[:16]}"): File(bases),
     }
-    for path, entry in lock.files.items():
-        state[RelPath(f"{FOLDER}/base/{entry.sha256[:2]}/{entry.sha256}")] = File(
-            files[path].content
-        )
-    return state
+
+
+def dump_bases(files: FileTree) -> bytes:
+    """The contents of generated files, each once: a line `HASH SIZE`, the bytes, a newline.
+
+    One file, named by its own hash: two branches that wrote two of them never collide, and whatever
+    hash a merged lock names is in one or the other. A file for each content would double the
+    number of files of a project.
+    """
+    contents = {digest(file.content): file.content for file in files.values()}
+    parts = (b"%s %d\n%s\n" % (k.encode(), len(v), v) for k, v in sorted(contents.items()))
+    return b"".join(parts)

@@ -13,7 +13,8 @@ from generator.project.lock import lock_of, state_files
 from generator.project.write import create
 from generator.spec import edit, schema, starter
 from generator.spec.load import SPEC, read_file, read_text
-from generator.spec.types import Wrong, app_name
+from generator.spec.types import Wrong
+from generator.spec.words import app_name
 from generator.tree import File, FileTree, RelPath
 
 
@@ -125,4 +126,4 @@ def _from_options(error: GenError, edits: Sequence[edit.Edit]) -> InputError:
 
 
 def _covers(key: str, field: str) -> bool:
-    return field == key or field.startswith(key + ".")
+    return field == key or field.startswith((key + ".", key + "["))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from generator.problems import InputError, Problem, Where, machine_error
+from generator.problems import InputError, Problem, Where, cannot_read
 from generator.project import lock
+from generator.project.write import is_unfinished
 from generator.spec.load import SPEC
 from generator.tree import EXECUTABLE, REGULAR, File, FileTree, RelPath, UnsafePath, rel_path
 
@@ -23,6 +24,15 @@ def find_project(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / lock.FOLDER / "lock.yaml").is_file():
             return folder
+    if is_unfinished(start):
+        raise InputError(
+            Problem(
+                "unfinished",
+                "the creation of this project was interrupted",
+                "Complete it: run the same gen new again.",
+                where=Where(str(start)),
+            )
+        )
     has_spec = (start / SPEC).is_file()
     raise InputError(
         Problem(
@@ -48,7 +58,7 @@ def read_lock(folder: Path) -> lock.Lock:
     try:
         return lock.load(file.read_bytes(), f"{lock.FOLDER}/lock.yaml")
     except OSError as error:
-        raise machine_error(error, file) from None
+        raise cannot_read(error, file) from None
 
 
 def read_files(folder: Path) -> FileTree:
@@ -64,7 +74,7 @@ def read_files(folder: Path) -> FileTree:
             for name in names:
                 _add(files, folder, Path(above, name))
     except OSError as error:
-        raise machine_error(error, folder) from None
+        raise cannot_read(error, folder) from None
     return FileTree(files)
 
 

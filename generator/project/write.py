@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -51,45 +52,53 @@ def create(folder: Path, files: FileTree) -> None:
 
 def _free(folder: Path) -> bool:
     """Whether `folder` exists, empty; refuse it when it is taken."""
-    if folder.is_symlink() and not folder.exists():
-        raise _taken(
-            folder, "is a link that leads nowhere", "Remove the link, or choose another --dir."
-        )
+    if folder.is_symlink():
+        leads = f"to {folder.resolve()}" if folder.exists() else "nowhere"
+        fix = "Name the folder itself with --dir, or remove the link."
+        raise _taken(folder, f"this is a link that leads {leads}", fix)
     if not folder.exists():
         return False
     if not folder.is_dir():
-        raise _taken(folder, "exists and is not a folder", "Choose another name, or another --dir.")
+        raise _taken(folder, "this is not a folder", "Choose another name, or another --dir.")
     names = sorted(os.listdir(folder))
     if STAGING in names:
         _finish(folder)
         raise _taken(
             folder,
-            "holds a project whose creation was interrupted; it is complete now",
+            "this folder holds a project whose creation was interrupted; it is complete now",
             f"Look at it: cd {folder} && gen check.",
         )
     if [name for name in names if name != _UNFINISHED]:
         what = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
-        raise _taken(folder, f"is not empty: {what}", "Choose another name, or another --dir.")
+        raise _taken(
+            folder, f"this folder is not empty: {what}", "Choose another name, or another --dir."
+        )
     return True
 
 
-def _taken(folder: Path, how: str, fix: str) -> InputError:
+def is_unfinished(folder: Path) -> bool:
+    """Whether the creation of a project in `folder` was cut off after all of it had been written."""
+    return (folder / STAGING).is_dir()
+
+
+def _taken(folder: Path, summary: str, fix: str) -> InputError:
     return InputError(
-        Problem(
-            "folder-occupied", f"the folder {how}", fix, "Nothing was written.", Where(str(folder))
-        )
+        Problem("folder-occupied", summary, fix, "Nothing was written.", Where(str(folder)))
     )
 
 
 def _make_parents(folder: Path) -> list[Path]:
     """Make the folders that are missing above a project; gives them deepest first."""
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    above = missing[-1].parent if missing else folder
+    if not above.is_dir():
+        raise _taken(above, "this is a file, so nothing can be below it", "Choose another --dir.")
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
 def _create(folder: Path, files: FileTree, *, inside: bool) -> None:
-    staging = folder / _UNFINISHED if inside else folder.parent / f".{folder.name}{STAGING}"
+    staging = folder / _UNFINISHED if inside else folder.parent / _sibling(folder.name)
     with _staging(staging):
         _fill(staging, files)
         (staging / _OWNER).unlink()
@@ -98,6 +107,12 @@ def _create(folder: Path, files: FileTree, *, inside: bool) -> None:
             _finish(folder)
         else:
             staging.rename(folder)
+
+
+def _sibling(name: str) -> str:
+    """The staging folder beside a folder; a hash stands for a name too long to be longer still."""
+    raw = os.fsencode(name)
+    return f".{name if len(raw) < 200 else hashlib.sha256(raw).hexdigest()}{STAGING}"
 
 
 @contextlib.contextmanager
@@ -120,8 +135,8 @@ def _staging(path: Path) -> Iterator[None]:
         if not fresh:  # its run was killed: nobody holds the lock
             for entry in path.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        (path / _OWNER).write_text(str(os.getpid()))
         try:
+            (path / _OWNER).write_text(str(os.getpid()))
             yield
         finally:
             if path.exists():

@@ -85,6 +85,7 @@ class Compiled:
         self.env = environment()
         self.changed = False
         self._codes: dict[str, CodeType] = {}
+        self._templates: dict[tuple[str, str], jinja2.Template] = {}
         self._versions = f"{sys.version_info}{jinja2.__version__}{sorted(ENVOPS.items())}".encode()
         digest, body = cached[:32], cached[32:]
         if body and hashlib.sha256(self._versions + body).digest() == digest:
@@ -95,13 +96,18 @@ class Compiled:
         return hashlib.sha256(self._versions + body).digest() + body
 
     def template(self, text: str, name: str) -> jinja2.Template:
+        known = self._templates.get((name, text))
+        if known is not None:
+            return known
         key = hashlib.sha256(f"{name}\0{text}".encode()).hexdigest()
         code = self._codes.get(key)
         if code is None:
             code = self.env.compile(text, name, name)
             self._codes[key] = code
             self.changed = True
-        return jinja2.Template.from_code(self.env, code, self.env.make_globals(None))
+        made = jinja2.Template.from_code(self.env, code, self.env.make_globals(None))
+        self._templates[name, text] = made
+        return made
 
     def render(self, text: str, name: str, values: Context) -> str:
         """Render one text; `name` is the template file that a problem points at."""

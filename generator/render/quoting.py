@@ -55,7 +55,10 @@ _YAML_WORDS = re.compile(r"(?i:y|n|yes|no|on|off|true|false|null)")
 
 
 def as_yaml(value: Any) -> str:
-    """A YAML scalar or flow collection: plain where every YAML reader agrees, else double-quoted."""
+    """A YAML scalar or flow collection: plain where every YAML reader agrees, else double-quoted.
+
+    Also a key, as long as YAML's limit of 1,024 characters for one is kept.
+    """
     if isinstance(value, str):
         plain = _SURE.fullmatch(value) and not _YAML_WORDS.fullmatch(value)
         return str(value) if plain else as_json(value)
@@ -98,15 +101,22 @@ def as_sh(value: Any) -> str:
 
 
 def as_dockerfile(value: Any) -> str:
-    """A double-quoted value of LABEL or ENV, or an exec-form list.
+    """A value of LABEL or ENV, or an exec-form list.
 
-    `$` would be a variable and `\\` an escape there. A newline cannot stand in a quoted value, so it
-    is a blank; only one-line values are printed by this.
+    Double-quoted, with `"` and `$` escaped. Backslashes stand escaped outside of the quotes: hadolint
+    takes one before a quote for the quote's own. A newline cannot stand in a value, so it is a
+    blank; only one-line values are printed by this.
     """
     if isinstance(value, list | tuple):
-        return as_json(value)
+        return as_json(value).replace("\\\\", "\\u005c")
     text = re.sub(r"[\r\n]", " ", str(value))
-    return '"' + re.sub(r'([\\"$])', r"\\\1", text) + '"'
+    return "".join(map(_dockerfile_part, re.findall(r"\\+|[^\\]+", text))) or '""'
+
+
+def _dockerfile_part(part: str) -> str:
+    if part.startswith("\\"):
+        return part * 2
+    return '"' + re.sub(r'(["$])', r"\\\1", part) + '"'
 
 
 def as_make(value: Any) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from generator.problems import InputError, Problem, Where
-from generator.spec.load import Path, Scalar, scalar
-from generator.spec.types import is_plain
+from generator.spec.parse import Path
+from generator.spec.scalar import Scalar, is_plain, scalar
 
 
 class Edit(NamedTuple):

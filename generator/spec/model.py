@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from generator.spec import types as t
+from generator.spec import units as u
+from generator.spec import words as w
 from generator.spec.types import Keyed, Kind, Listed
 
 TARGETS = ("server", "vm", "container", "serverless")
@@ -58,13 +60,19 @@ HOST_NAME = t.form(
     "a host name in lower case, such as app.example.com",
     str.lower,
 )
-CIDR = t.text(t.ipv4_range, pattern=r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$")
+CIDR = t.text(w.ipv4_range, pattern=r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$")
 TARGET = t.choice(*TARGETS)
 ARCHITECTURE = t.choice("x86_64", "arm64")
 SUBNET = t.form("bad-subnet", "subnet-[0-9a-f]{8,17}", "a subnet id: subnet-0123456789abcdef0")
-HTTP_PATH = t.text(t.http_path, pattern="^/[A-Za-z0-9._~/-]*$")
-VARIABLE = t.text(t.variable_name, pattern="^[A-Za-z_][A-Za-z0-9_]*$")
-ROUTE = t.text(t.route, examples=["GET /photos/{id}", "$default"])
+HTTP_PATH = t.text(w.http_path, pattern="^/[A-Za-z0-9._~/-]*$")
+VARIABLE = t.text(w.variable_name, pattern="^[A-Za-z_][A-Za-z0-9_]*$")
+ROUTE = t.text(w.route, examples=["GET /photos/{id}", "$default"])
+CONFIG_VALUE = t.text(w.config_value, type=["string", "number", "boolean"])
+NO_REFERENCE = t.Wrong(
+    "secret-value",
+    "a secret is a reference, never its value",
+    "Write {aws_secret: path/to/it}; and change the secret, since it stood in a file.",
+)
 RESERVED = t.Is(_reserved, {"type": "array", "maxItems": 0})
 
 
@@ -81,19 +89,19 @@ class Runtime:
 @dataclass(frozen=True)
 class App:
     path: str = build(
-        t.text(t.relative_folder),
+        t.text(w.relative_folder),
         "app",
         "folder of the code; generated once where it is missing, then yours",
     )
     command: tuple[str, ...] | None = build(
-        t.COMMAND, None, "how the app is started; default: the entry file of the language"
+        w.COMMAND, None, "how the app is started; default: the entry file of the language"
     )
 
 
 @dataclass(frozen=True)
 class Http:
     port: int = build(
-        t.number(1024, 65535, "Ports below 1024 need root; no artifact runs as root."),
+        u.number(1024, 65535, "Ports below 1024 need root; no artifact runs as root."),
         8080,
         "where the app listens; balancers listen on 80 and 443",
     )
@@ -102,15 +110,15 @@ class Http:
         ("GET /",),
         "METHOD /path with {variables}, ANY /path, or $default",
     )
-    request_timeout: int = build(t.DURATION, 15_000, "the longest request")
+    request_timeout: int = build(u.DURATION, 15_000, "the longest request")
 
 
 @dataclass(frozen=True)
 class Health:
     live: str = build(HTTP_PATH, "/healthz", "answers 200 while the process works")
     ready: str = build(HTTP_PATH, "/readyz", "answers 200 while requests are welcome")
-    start: int = build(t.DURATION, 10_000, "from process start to first ready")
-    drain: int = build(t.DURATION, 20_000, "the whole budget from SIGTERM to exit")
+    start: int = build(u.DURATION, 10_000, "from process start to first ready")
+    drain: int = build(u.DURATION, 20_000, "the whole budget from SIGTERM to exit")
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,11 @@ class SecretRef:
     """Where a secret is kept. Its value never stands in the spec."""
 
     aws_secret: str | None = key(
-        t.form("bad-secret-name", "[A-Za-z0-9/_+=.@-]{1,512}", "a name in Secrets Manager"),
+        t.form(
+            "bad-secret-name",
+            "[A-Za-z0-9/_+=.@-]{1,512}",
+            "a name in Secrets Manager: letters, digits and /_+=.@-",
+        ),
         None,
         "name in AWS Secrets Manager",
     )
@@ -131,7 +143,7 @@ class SecretRef:
         t.form(
             "bad-kms-key",
             "arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+",
-            "the ARN of a KMS key",
+            "the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID",
         ),
         None,
         "ARN of the key that encrypts it, where it is not the account's own",
@@ -140,15 +152,15 @@ class SecretRef:
 
 @dataclass(frozen=True)
 class Resources:
-    cpu: int = key(t.CPU, 250, "CPU that one copy may count on")
-    memory: int = key(t.SIZE, 256 * 2**20, "memory that one copy gets")
+    cpu: int = key(u.CPU, 250, "CPU that one copy may count on")
+    memory: int = key(u.SIZE, 256 * 2**20, "memory that one copy gets")
 
 
 @dataclass(frozen=True)
 class Scale:
-    min: int = key(t.number(1, 10_000), 3, "copies at least")
-    max: int = key(t.number(1, 10_000), 10, "copies at most")
-    cpu: int = key(t.PERCENT, 60, "average CPU use to aim at")
+    min: int = key(u.number(1, 10_000), 3, "copies at least")
+    max: int = key(u.number(1, 10_000), 10, "copies at most")
+    cpu: int = key(u.PERCENT, 60, "average CPU use to aim at")
 
 
 @dataclass(frozen=True)
@@ -158,15 +170,15 @@ class Rollout:
         "rolling",
         "how a new version replaces the old one",
     )
-    max_surge: str = key(t.SURGE, "1", "copies above the wanted number during a rollout")
-    max_unavailable: str = key(t.SURGE, "0", "copies that may be missing during a rollout")
-    bake: int = key(t.DURATION, 60_000, "how long a new version is watched before it counts")
+    max_surge: str = key(u.SURGE, "1", "copies above the wanted number during a rollout")
+    max_unavailable: str = key(u.SURGE, "0", "copies that may be missing during a rollout")
+    bake: int = key(u.DURATION, 60_000, "how long a new version is watched before it counts")
 
 
 @dataclass(frozen=True)
 class Rollback:
     automatic: bool = key(t.BOOL, True, "go back by itself when a rollout fails")
-    keep: int = key(t.number(1, 100), 5, "releases kept to go back to")
+    keep: int = key(u.number(1, 100), 5, "releases kept to go back to")
 
 
 @dataclass(frozen=True)
@@ -183,7 +195,7 @@ class Traffic:
         t.form(
             "bad-certificate-arn",
             "arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+",
-            "the ARN of an ACM certificate",
+            "the ARN of an ACM certificate: arn:aws:acm:REGION:ACCOUNT:certificate/ID",
         ),
         None,
         "an existing certificate, in place of zone",
@@ -238,7 +250,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Serverless:
-    memory: int = key(t.number(128, 10_240), 256, "MB of memory of the function")
+    memory: int = key(u.number(128, 10_240), 256, "MB of memory of the function")
     architecture: str = build(ARCHITECTURE, "arm64", "processor of the function")
     handler: str | None = key(
         t.form(
@@ -277,19 +289,19 @@ class State:
 class Spec:
     """An app, and how to run many copies of it."""
 
-    gen: int = build(t.Is(t.format_one, {"const": 1}), REQUIRED, "version of the spec format")
+    gen: int = build(t.Is(w.format_one, {"const": 1}), REQUIRED, "version of the spec format")
     name: str = build(
-        t.text(t.app_name, pattern="^[a-z]([a-z0-9-]{0,22}[a-z0-9])$"),
+        t.text(w.app_name, pattern="^[a-z]([a-z0-9-]{0,22}[a-z0-9])$"),
         REQUIRED,
         "DNS label in lower case, 2 to 24 characters",
     )
     owner: str = key(
-        t.text(t.free_text(100), maxLength=100),
+        t.text(w.free_text(100), maxLength=100),
         "unowned",
         "goes to labels and tags everywhere",
     )
     description: str = key(
-        t.text(t.free_text(300), maxLength=300), "", "what the app is, in one line"
+        t.text(w.free_text(300), maxLength=300), "", "what the app is, in one line"
     )
     targets: tuple[str, ...] = build(
         Listed(t.choice(*TARGETS, "all"), 1, one=True),
@@ -305,10 +317,10 @@ class Spec:
     http: Http = section(Http, "what the app serves")
     health: Health = section(Health, "auto healing")
     config: Mapping[str, str] = key(
-        Keyed(VARIABLE, t.text(t.config_value)), {}, "configuration: environment variables"
+        Keyed(VARIABLE, CONFIG_VALUE), {}, "configuration: environment variables"
     )
     secrets: Mapping[str, SecretRef] = key(
-        Keyed(VARIABLE, SecretRef), {}, "references to secrets, never their values"
+        Keyed(VARIABLE, SecretRef, NO_REFERENCE), {}, "references to secrets, never their values"
     )
     resources: Resources = section(Resources, "scheduling")
     scale: Scale = section(Scale, "auto scaling")

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from generator.spec.load import Path
 from generator.spec.model import Spec
-from generator.spec.types import looks_secret
+from generator.spec.parse import Path
+from generator.spec.words import credential
 
 SHUTDOWN_DELAY_MS = 1000
 """How long the app still accepts after SIGTERM, so that balancers notice; the app's default."""
@@ -55,7 +55,7 @@ def scale_order(spec: Spec) -> Iterator[Broken]:
 
 
 def health_paths(spec: Spec) -> Iterator[Broken]:
-    if spec.health.live == spec.health.ready:
+    if spec.health.live == spec.health.ready not in {"/", "/version"}:
         yield Broken(
             "same-health-path",
             ("health", "ready"),
@@ -65,6 +65,15 @@ def health_paths(spec: Spec) -> Iterator[Broken]:
             "A copy that drains must stay alive and turn unready; one path cannot say both.",
         )
     for name, path in (("live", spec.health.live), ("ready", spec.health.ready)):
+        if len(path) > 100:
+            yield Broken(
+                "bad-path",
+                ("health", name),
+                f"health.{name} is longer than 100 characters",
+                f"Choose a short path, such as /{name}z.",
+                (),
+                "Balancers match paths of up to 128 characters.",
+            )
         if path in ("/", "/version"):
             yield Broken(
                 "reserved-path",
@@ -183,7 +192,8 @@ def names(spec: Spec) -> Iterator[Broken]:
             yield Broken(
                 "secret-reference",
                 ("secrets", name),
-                f"secrets.{name} needs one of aws_secret and aws_parameter",
+                f"secrets.{name} needs {'only ' if secret.aws_secret else ''}one of aws_secret and "
+                "aws_parameter",
                 f"Write {{aws_secret: path/to/{name.lower()}}} or {{aws_parameter: /path/to/{name.lower()}}}.",
             )
         if name in spec.config:
@@ -211,12 +221,13 @@ def names(spec: Spec) -> Iterator[Broken]:
                 (("secrets", name),),
             )
     for name, value in spec.config.items():
-        if looks_secret(name, value):
+        if what := credential(name, value):
             yield Broken(
                 "looks-like-a-secret",
                 ("config", name),
-                f"config.{name} looks like a credential by its name",
-                f"Keep it in a store and refer to it: secrets: {{{name}: {{aws_secret: path/to/it}}}}.",
+                f"config.{name} looks like {what}",
+                "Keep it in AWS Secrets Manager and refer to it: "
+                f"secrets: {{{name}: {{aws_secret: path/to/it}}}}.",
                 (),
                 "What stands in the spec is written into files and committed.",
             )

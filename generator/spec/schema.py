@@ -83,5 +83,6 @@ def _nullable(schema: Schema) -> Schema:
     """Null means the default, or in an environment: take it away."""
     if "anyOf" in schema:
         return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
-    nullable = {**schema, "type": [schema["type"], "null"]}
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    nullable = {**schema, "type": [*kinds, "null"]}
     return {**nullable, "enum": [*schema["enum"], None]} if "enum" in schema else nullable

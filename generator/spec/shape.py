@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from generator.spec.load import Path
-from generator.spec.model import keys
-from generator.spec.types import Is, Keyed, Kind, Listed, Wrong, nearest, shown
+from generator.spec.model import Spec, keys
+from generator.spec.parse import Path
+from generator.spec.types import Is, Keyed, Kind, Listed, Wrong, close, shown
 
 _NONE = object()
+_MOST = 50
+"""So many unknown keys of one section are told apart."""
 
 
 class Fault(NamedTuple):
@@ -36,18 +38,28 @@ def shape(section: type, data: Mapping[str, Any]) -> tuple[Any, list[Fault]]:
 def _section(section: type, data: Mapping[str, Any], above: Path, faults: list[Fault]) -> Any:
     declared = keys(section)
     values: dict[str, Any] = {}
+    faults += _strangers([(*above, name) for name in data if name not in declared])
     for name, held in data.items():
-        path = (*above, name)
-        if name not in declared:
-            faults.append(Fault(path, _unknown(path, list(declared)), on_key=True))
-            continue
-        value = _value(declared[name].kind, held, path, faults)
-        if value is not _NONE:
-            values[name] = value
+        if name in declared:
+            value = _value(declared[name].kind, held, (*above, name), faults)
+            if value is not _NONE:
+                values[name] = value
     for name, one in declared.items():
         if one.required and name not in data:
             faults.append(Fault((*above, name), _missing((*above, name))))
     return section(**values)
+
+
+def _strangers(paths: list[Path]) -> list[Fault]:
+    faults = [Fault(path, unknown(path), on_key=True) for path in paths[:_MOST]]
+    if len(paths) > _MOST:
+        wrong = Wrong(
+            "unknown-key",
+            f"{len(paths) - _MOST} more unknown keys from here on",
+            "Compare with `gen schema`: this does not look like a spec.",
+        )
+        faults.append(Fault(paths[_MOST], wrong, on_key=True))
+    return faults
 
 
 def _value(kind: Kind, held: Any, path: Path, faults: list[Fault]) -> Any:
@@ -72,9 +84,12 @@ def _checked(kind: Is, held: Any, path: Path, faults: list[Fault]) -> Any:
     try:
         return kind.check(held)
     except Wrong as wrong:
-        named = Wrong(wrong.code, f"{dotted(path)}: {wrong.summary}", wrong.fix, wrong.detail)
-        faults.append(Fault(path, named))
+        faults.append(Fault(path, _named(path, wrong)))
         return _NONE
+
+
+def _named(path: Path, wrong: Wrong) -> Wrong:
+    return Wrong(wrong.code, f"{dotted(path)}: {wrong.summary}", wrong.fix, wrong.detail)
 
 
 def _list(kind: Listed, held: Any, path: Path, faults: list[Fault]) -> Any:
@@ -84,7 +99,7 @@ def _list(kind: Listed, held: Any, path: Path, faults: list[Fault]) -> Any:
         wrong = Wrong(
             "not-a-list",
             f"{dotted(path)}: expected a list, found {shown(held)}",
-            "Write [first, second].",
+            f'Write ["{shown(held)}"].' if isinstance(held, str) else "Write [first, second].",
         )
         faults.append(Fault(path, wrong))
         return _NONE
@@ -92,13 +107,14 @@ def _list(kind: Listed, held: Any, path: Path, faults: list[Fault]) -> Any:
         bound = f"at least {kind.least}" if len(held) < kind.least else f"at most {kind.most}"
         wrong = Wrong(
             "wrong-length",
-            f"{dotted(path)} needs {bound}, found {len(held)}",
-            "Add or remove some.",
+            f"{dotted(path)} needs {bound} in the list, found {len(held)}",
+            "Add some." if len(held) < kind.least else "Remove some.",
         )
         faults.append(Fault(path, wrong))
         return _NONE
     values = [_checked(kind.item, item, (*path, i), faults) for i, item in enumerate(held)]
-    return _NONE if any(value is _NONE for value in values) else tuple(values)
+    fine = tuple(value for value in values if value is not _NONE)
+    return fine if fine or not held else _NONE
 
 
 def _mapping(kind: Keyed, held: Any, path: Path, faults: list[Fault]) -> Any:
@@ -117,6 +133,9 @@ def _mapping(kind: Keyed, held: Any, path: Path, faults: list[Fault]) -> Any:
         except Wrong as wrong:
             faults.append(Fault((*path, name), wrong, on_key=True))
             continue
+        if kind.bare and not isinstance(item, Mapping):
+            faults.append(Fault((*path, name), _named((*path, name), kind.bare)))
+            continue
         value = _value(kind.value, item, (*path, name), faults)
         if value is not _NONE:
             values[name] = value
@@ -128,13 +147,31 @@ def dotted(path: Path) -> str:
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
 
 
-def _unknown(path: Path, legal: list[str]) -> Wrong:
-    legal = [*legal, "environments"] if len(path) == 1 else legal
+def unknown(path: Path, fixed: frozenset[tuple[str, ...]] = frozenset()) -> Wrong:
+    """What is wrong with an unknown key; `fixed` are keys that may not be set where it stands."""
+    legal = _legal(path[:-1], fixed)
+    meant = close(str(path[-1]), legal)
     return Wrong(
         "unknown-key",
-        f"unknown key {shown(dotted(path))}{nearest(str(path[-1]), legal)}",
+        f"unknown key {shown(dotted(path))}" + (f"; did you mean {meant}?" if meant else ""),
         f"Legal keys here: {', '.join(legal)}.",
     )
+
+
+def _legal(above: Path, fixed: frozenset[tuple[str, ...]]) -> list[str]:
+    kind: Any = Spec
+    for part in above:
+        kind = kind.value if isinstance(kind, Keyed) else keys(kind)[str(part)].kind
+    legal = [
+        name
+        for name, one in keys(kind).items()
+        if (*above, name) not in fixed
+        and not (
+            isinstance(one.kind, type)
+            and all((*above, name, below) in fixed for below in keys(one.kind))
+        )
+    ]
+    return legal if above or fixed else [*legal, "environments"]
 
 
 def _missing(path: Path) -> Wrong:

@@ -7,14 +7,17 @@ typo hides no other mistake, and no rule reports what follows from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 from generator.problems import Problem, Where
 from generator.spec import rules as rulebook
-from generator.spec.load import Document, Path
+from generator.spec.load import Document
 from generator.spec.model import Environment, Project, Spec, build_keys
-from generator.spec.shape import dotted, shape
-from generator.spec.types import Wrong, environment_name
+from generator.spec.parse import Path
+from generator.spec.shape import Fault, dotted, shape, unknown
+from generator.spec.types import Wrong
+from generator.spec.words import environment_name
 
 DEFAULT_ENVIRONMENT = "prod"
 _BUILD_KEYS = build_keys()
@@ -34,9 +37,8 @@ def validate(
     defaults in place of what is wrong and must not be used.
     """
     check = _Check(document, (*rulebook.RULES, *more_rules))
-    return check.project(), sorted(
-        set(check.problems), key=lambda p: (p.where or Where(""), p.code)
-    )
+    project = check.project()
+    return project, sorted(dict.fromkeys(check.problems), key=lambda p: p.where or Where(""))
 
 
 class _Check:
@@ -88,16 +90,19 @@ class _Check:
         self, name: str, overlay: dict[str, Any], data: dict[str, Any], base: _Checked
     ) -> Spec:
         above: Path = ("environments", name)
-        overlay = self._without_build_keys(name, overlay)
+        overlay, refused = self._without_build_keys(name, overlay)
 
         def locate(path: Path) -> Path:
             fixed = any(path[: len(built)] == built for built in _BUILD_KEYS)
             return above + path if not fixed and above + path in self.document.positions else path
 
-        return self._spec(_merged(data, overlay), locate, name, base.wrong).spec
+        return self._spec(_merged(data, overlay), locate, name, base.wrong, refused).spec
 
-    def _without_build_keys(self, name: str, overlay: dict[str, Any]) -> dict[str, Any]:
+    def _without_build_keys(
+        self, name: str, overlay: dict[str, Any]
+    ) -> tuple[dict[str, Any], frozenset[Path]]:
         allowed: dict[str, Any] = _copy(overlay)
+        refused: set[Path] = set()
         if "environments" in allowed:
             del allowed["environments"]
             self._add("nested-environments", ("environments", name, "environments"),
@@ -110,6 +115,7 @@ class _Check:
             if path[-1] not in holder:
                 continue
             del holder[path[-1]]
+            refused.add(path)
             field = ".".join(path)
             self._add(
                 "build-key-in-environment",
@@ -120,7 +126,7 @@ class _Check:
                 + self._lines((path,)),
                 key=True,
             )
-        return allowed
+        return allowed, frozenset(refused)
 
     def _spec(
         self,
@@ -128,19 +134,20 @@ class _Check:
         locate: Callable[[Path], Path],
         environment: str,
         known: frozenset[Path] = frozenset(),
+        refused: frozenset[Path] = frozenset(),
     ) -> _Checked:
         """Shape the data, report what is wrong in it, and run the rules on the rest."""
         spec, faults = shape(Spec, _without_nulls(data))
         for fault in faults:
             at = locate(fault.path)
             if not (environment and fault.path in known and at == fault.path):
-                self._wrong(fault.wrong, at, key=fault.on_key)
-        wrong = frozenset(fault.path for fault in faults)
+                self._wrong(_within(environment, fault), at, key=fault.on_key)
+        wrong = refused.union(fault.path for fault in faults)
         for rule in self.rules:
-            for broken in rule(spec):
-                if not any(
-                    _related(path, bad) for path in (broken.path, *broken.others) for bad in wrong
-                ):
+            for found in rule(spec):
+                paths = [_as_written(path, wrong) for path in (found.path, *found.others)]
+                if not any(_related(path, bad) for path in paths for bad in wrong):
+                    broken = found._replace(path=paths[0], others=tuple(paths[1:]))
                     self._broken(broken, locate, environment)
         return _Checked(spec, wrong)
 
@@ -150,9 +157,7 @@ class _Check:
         paths = [locate(path) for path in (broken.path, *broken.others)]
         if environment and not any(path[:1] == ("environments",) for path in paths):
             return  # the base has it too, and was told so
-        if paths[0] not in self.document.positions:
-            # The key with the fault is a default: point at the one that the user wrote.
-            paths.sort(key=lambda path: path not in self.document.positions)
+        paths.sort(key=lambda path: self._blame(path, environment), reverse=True)
         self._add(
             broken.code,
             paths[0],
@@ -162,6 +167,12 @@ class _Check:
             field=broken.path,
             warning=broken.warning,
         )
+
+    def _blame(self, path: Path, environment: str) -> tuple[bool, bool, tuple[int, int]]:
+        """Of keys that clash, the one to point at is the greatest: one that the user wrote, not a
+        default; one that an environment changes; the later in the file."""
+        at = self.document.positions.get(path)
+        return at is not None, environment in path[1:2], at.key if at else (0, 0)
 
     def _lines(self, paths: Iterable[Path]) -> str:
         return "".join(
@@ -201,6 +212,27 @@ class _Check:
         where = self.document.where(path, key=key)
         name = dotted(path if field is None else field)
         self.problems.append(Problem(code, summary, fix, detail.strip(), where, name, warning))
+
+
+def _within(environment: str, fault: Fault) -> Wrong:
+    """What is wrong, with the environment in which it is."""
+    wrong = fault.wrong
+    if not environment:
+        return wrong
+    if wrong.summary.startswith("unknown key "):
+        wrong = unknown(fault.path, _BUILD_KEYS)
+    summary = f"in environment {environment}: {wrong.summary}"
+    return Wrong(wrong.code, summary, wrong.fix, wrong.detail)
+
+
+def _as_written(path: Path, wrong: frozenset[Path]) -> Path:
+    """The path of a list's item in the file: the rules see lists without their wrong items."""
+    for depth, part in enumerate(path):
+        if isinstance(part, int):
+            above = path[:depth]
+            kept = (index for index in count() if (*above, index) not in wrong)
+            path = (*above, next(islice(kept, part, None)), *path[depth + 1 :])
+    return path
 
 
 def _related(one: Path, other: Path) -> bool:

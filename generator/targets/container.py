@@ -17,6 +17,14 @@ def rules(spec: Spec) -> Iterator[Broken]:
             f"{spec.rollout.strategy} rollouts are",
             "Use rolling.",
         )
+    for name in spec.config:
+        if name.lower() in ("true", "false", "null"):
+            yield Broken(
+                "reserved-variable",
+                ("config", name),
+                f"kustomize takes no variable named {name}",
+                f"Choose another name, such as APP_{name}.",
+            )
     if spec.scale.min == 1 and spec.rollout.max_surge.strip("%") == "0":
         yield Broken(
             "rollout-stops-service",

@@ -51,3 +51,7 @@ class Tool(NamedTuple):
 
 class Crashed(Exception):  # noqa: N818 - a fact about a tool, not an error of ours
     """A tool ended without an answer: that is a finding, never a pass."""
+
+
+class Unavailable(Exception):  # noqa: N818 - a fact about a machine, not an error of ours
+    """A tool lacks something of its own that it needs, such as schemas: it has not run."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 
 from generator.check import Finding
-from generator.check.tools import Answer, Crashed, Job, Step, Tool
+from generator.check.tools import Answer, Crashed, Job, Step, Tool, Unavailable
 from generator.render.context import Context
 from generator.tree import FileTree
 
@@ -56,6 +56,10 @@ def read(answer: Answer) -> Iterator[Finding]:
     except (ValueError, KeyError):
         raise Crashed(answer.stderr.strip() or f"exit {answer.code}") from None
     for item in resources:
+        if "failed downloading schema" in item["msg"]:
+            raise Unavailable(
+                f"the schemas could not be fetched; {SCHEMAS}=FOLDER names a local copy"
+            )
         if item["status"] in ("statusInvalid", "statusError"):
             yield Finding(
                 "kubeconform",
