@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +46,7 @@ def new(wish: Wish, today: dt.date) -> Born:
         InputError: the wish, the spec or the folder is wrong; nothing was written.
         MachineError: the disk is in the way; nothing was written.
     """
-    if wish.name is not None:
+    if wish.name is not None and wish.spec is None:
         _check_name(wish.name)
     text, file, edits = _spec_text(wish)
     edits += [edit.parse(assignment) for assignment in wish.sets]
@@ -98,7 +100,10 @@ def _spec_text(wish: Wish) -> tuple[str | bytes, str, list[edit.Edit]]:
     raw = read_file(wish.spec)
     edits = []
     if wish.name is not None:
-        edits.append(edit.Edit(("name",), wish.name, "NAME"))
+        # Quoted where it might be anything: the spec's own check refuses it, with all else.
+        plain = re.fullmatch("[A-Za-z][A-Za-z0-9-]*", wish.name)
+        name = wish.name if plain else json.dumps(wish.name)
+        edits.append(edit.Edit(("name",), name, "NAME"))
     if wish.targets is not None:
         listed = f"[{', '.join(_expanded(wish.targets))}]"
         edits.append(edit.Edit(("targets",), listed, "--targets"))

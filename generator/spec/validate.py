@@ -183,8 +183,11 @@ class _Check:
 
     def _one_owner_per_host(self, project: Project) -> None:
         claims: dict[str, str] = {}
+        chosen = project.base.targets
         for environment in project.environments:
             for target, host in environment.spec.traffic.hosts.items():
+                if chosen and "all" not in chosen and target not in chosen:
+                    continue  # that it has a host at all is told by a rule
                 owner = claims.setdefault(host, environment.name)
                 if owner == environment.name:
                     continue
