@@ -141,6 +141,13 @@ test("an error of a handler stays inside", async () => {
   assert.equal(response.error, error);
 });
 
+test("no other spelling of its path reaches a probe", async () => {
+  for (const path of [LIVE, READY, "/version"]) {
+    const spelled = `/%${path.charCodeAt(1).toString(16)}${path.slice(2)}`;
+    assert.equal((await ask(shows("GET /@a"), "GET", spelled)).status, 404);
+  }
+});
+
 test("the probes answer GET and HEAD only, whatever the routes", async () => {
   const app = shows("ANY /{x}", "$default");
 

@@ -159,6 +159,14 @@ class CoreTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(response.body, b'{"error":"internal error"}')
         self.assertIs(response.error, error)
 
+    async def test_no_other_spelling_of_its_path_reaches_a_probe(self):
+        for path in [LIVE, READY, "/version"]:
+            spelled = f"/%{ord(path[1]):x}{path[2:]}"
+
+            response = await self.ask(shows("GET /@a"), "GET", spelled)
+
+            self.assertEqual(response.status, 404)
+
     async def test_the_probes_answer_get_and_head_only_whatever_the_routes(self):
         app = shows("ANY /{x}", "$default")
 
