@@ -23,7 +23,7 @@ const HEADERS_TIMEOUT_MS = 66000;
 // From the signal to the exit.
 const DRAIN_MS = 20000;
 // A request may be on its way on a connection that looks idle.
-const IDLE_GRACE_MS = 500;
+const IDLE_GRACE_MS = 250;
 
 const LEVELS = ["debug", "info", "warning", "error"];
 let threshold = LEVELS.indexOf("info");

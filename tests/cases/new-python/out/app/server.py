@@ -35,7 +35,7 @@ KEEP_ALIVE_MS = 65000
 # From the signal to the exit.
 DRAIN_MS = 20000
 # A request may be on its way on a connection that looks idle.
-IDLE_GRACE_MS = 500
+IDLE_GRACE_MS = 250
 
 LEVELS = ["debug", "info", "warning", "error"]
 

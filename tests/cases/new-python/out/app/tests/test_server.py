@@ -50,6 +50,13 @@ def until(check: Callable[..., object]) -> None:
         time.sleep(0.01)
 
 
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
 class App:
     """The server as a child process."""
 
@@ -209,27 +216,41 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(line, expected)
         self.assertEqual(app.process.stderr.read(), "")
 
+    def test_log_level_debug_shows_the_probes(self):
+        app = self.start(LOG_LEVEL="debug")
+
+        self.ask("GET", LIVE)
+        app.stop()
+
+        [line] = [line for line in app.lines if line.get("path") == LIVE]
+        self.assertEqual(line["level"], "debug")
+
     def test_sigterm_loses_no_request(self):
         app = self.start(SHUTDOWN_DELAY="0.4")
         idle = self.connect()
         idle.request("GET", "/version")
         idle.getresponse().read()
+        idle.sock.setblocking(False)
         upload = self.enterContext(socket.create_connection(("127.0.0.1", self.port)))
         upload.sendall(UPLOAD)
         # The server asks for the rest when it has the request in hand.
         self.assertIn(b" 100 ", upload.recv(1024))
         upload.sendall(b"12")
 
+        signalled = time.monotonic()
         app.process.terminate()
         until(lambda: b"stopping" in self.ask("GET", READY)[1])
         accepted, _ = self.ask("GET", "/version")
         until(self.is_refused)
+        accepting = time.monotonic() - signalled
+        until(lambda: is_closed(idle.sock))
         upload.sendall(b"34")
         finished = HTTPResponse(upload)
         finished.begin()
 
         self.assertEqual(accepted.status, 200)
         self.assertEqual(accepted.headers["connection"], "close")
+        self.assertGreaterEqual(accepting, 0.4)
         self.assertEqual(finished.status, 405)
         self.assertEqual(finished.headers["connection"], "close")
         self.assertEqual(app.exit_code(), 0)
@@ -262,4 +283,5 @@ class ServerTest(unittest.TestCase):
         second = self.run_app(PORT=str(self.port), HOST="127.0.0.1")
 
         self.assertEqual(second.exit_code(), 1)
+        self.assertRegex(second.lines[-1]["message"], "^cannot listen")
         self.assertEqual(second.lines[-1]["level"], "error")

@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:http";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -19,6 +19,7 @@ const LIVE = "/healthz";
 const READY = "/readyz";
 const SECRETS = [];
 const HAS_DEFAULT_ROUTE = false;
+const KEEP_ALIVE_MS = 65000;
 
 const SERVER = fileURLToPath(new URL("../server.js", import.meta.url));
 
@@ -118,6 +119,7 @@ test("connections are kept", async (t) => {
   const third = await ask(app, "GET", "/version", { agent });
 
   assert.deepEqual([first.reused, second.reused, third.reused], [false, true, true]);
+  assert.equal(first.headers["keep-alive"], `timeout=${KEEP_ALIVE_MS / 1000}`);
 });
 
 test("readiness follows the files of the secrets", { skip: SECRETS.length === 0 }, async (t) => {
@@ -170,11 +172,18 @@ test("every line is JSON, one for each request that is no probe", async (t) => {
   assert.equal(app.stderr, "");
 });
 
+test("LOG_LEVEL=debug shows the probes", async (t) => {
+  const app = await start(t, { LOG_LEVEL: "debug" });
+
+  await ask(app, "GET", LIVE);
+
+  await until(() => app.lines.some(({ level, path }) => level === "debug" && path === LIVE));
+});
+
 test("SIGTERM loses no request", async (t) => {
   const app = await start(t, { SHUTDOWN_DELAY: "0.4" });
-  const agent = new Agent({ keepAlive: true });
-  t.after(() => agent.destroy());
-  await ask(app, "GET", "/version", { agent });
+  const idle = connect(app.port, "127.0.0.1").resume();
+  idle.write("GET /version HTTP/1.1\r\nhost: app\r\n\r\n");
   const { req: upload, answer } = open(app, "POST", "/version", {
     headers: { "content-length": 4, expect: "100-continue" },
   });
@@ -183,6 +192,7 @@ test("SIGTERM loses no request", async (t) => {
   await once(upload, "continue");
   upload.write("12");
 
+  const signalled = performance.now();
   app.child.kill("SIGTERM");
   await until(async () => JSON.parse((await ask(app, "GET", READY)).body).status === "stopping");
   const accepted = await ask(app, "GET", "/version");
@@ -192,11 +202,14 @@ test("SIGTERM loses no request", async (t) => {
       ({ code }) => code === "ECONNREFUSED",
     ),
   );
+  const acceptingMs = performance.now() - signalled;
+  await until(() => idle.destroyed);
   upload.end("34");
   const finished = await answer;
 
   assert.equal(accepted.status, 200);
   assert.equal(accepted.headers.connection, "close");
+  assert.ok(acceptingMs >= 400);
   assert.equal(finished.status, 405);
   assert.equal(finished.headers.connection, "close");
   assert.equal(await app.exit, 0);
@@ -243,5 +256,6 @@ test("a port in use is an error", async (t) => {
   const second = run({ PORT: String(port), HOST: "127.0.0.1" });
 
   assert.equal(await second.exit, 1);
+  assert.match(second.lines.at(-1).message, /^cannot listen/);
   assert.equal(second.lines.at(-1).level, "error");
 });
