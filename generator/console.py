@@ -141,7 +141,6 @@ class _Paint:
 
 _WIDTH = 100
 _MOST = 100  # problems told as text: nobody reads more of them
-_SECRET = {"looks-like-a-secret", "secret-value"}
 
 
 def _excerpt(problem: Problem, sources: Mapping[str, str], paint: _Paint) -> list[str]:
@@ -155,8 +154,6 @@ def _excerpt(problem: Problem, sources: Mapping[str, str], paint: _Paint) -> lis
     line = lines[where.line - 1].replace("\t", " ")
     column = max(where.column, 1)
     start = max(0, column - _WIDTH * 3 // 4) if len(line) > _WIDTH else 0
-    if problem.code in _SECRET:  # not into terminals and the logs of CI
-        line = line[: column - 1] + "***"
     line = "".join(c if c.isprintable() else "?" for c in line[start : start + _WIDTH])
     label = str(where.line)
     caret = " " * (column - start - 1) + paint(_RED, "^")

@@ -16,6 +16,7 @@ from generator.render.context import context
 from generator.render.engine import Compiled, Pack, render
 from generator.render.packs import read_pack, shipped
 from generator.spec.load import read
+from generator.spec.mask import masked
 from generator.spec.model import Project
 from generator.spec.validate import validate
 from generator.tree import FileTree
@@ -38,7 +39,7 @@ def load(spec: bytes, file: str, today: dt.date, locked: targets.Resolved | None
     """
     document, problems = read(spec, file)
     project, more = validate(document, targets.rules(today))
-    sources = {file: document.text}
+    sources = {file: masked(document)}
     problems = sorted(problems + more, key=lambda p: (p.where is not None, p.where))
     if any(not problem.warning for problem in problems):
         raise InputError(problems, sources)

@@ -67,6 +67,8 @@ def test_nothing_is_found_in_what_gen_makes(name: str, tmp_path: Path) -> None:
 DEPLOYMENT = "k8s/base/deployment.yaml"
 INGRESS = "k8s/overlays/prod/ingress.yaml"
 OVERLAY = "k8s/overlays/prod/kustomization.yaml"
+PATCH = "k8s/overlays/prod/deployment-patch.yaml"
+CLASS = "k8s/overlays/prod/secrets/secret-provider-class.yaml"
 BREAKS = [
     ("X-01", "Dockerfile", "EXPOSE 3000", "EXPOSE 8080"),
     ("X-01", "Dockerfile", "PORT=3000", "PORT=8080"),
@@ -101,8 +103,25 @@ BREAKS = [
     ("X-15", DEPLOYMENT, "image: photo-service", "image: photo-service:v1"),
     ("X-15", "releases/prod/kustomization.yaml", "newTag: nothing-released-yet", "newTag: latest"),
     ("X-18", OVERLAY, "- ingress.yaml", "- ingres.yaml"),
+    ("X-02", "services/photos/core.js", '"GET /ready"', '"GET /readyz"'),
+    ("X-05", "services/photos/server.js", "DRAIN_MS = 45000", "DRAIN_MS = 200000"),
+    ("X-06", INGRESS, "idle_timeout.timeout_seconds=60", "idle_timeout.timeout_seconds=65"),
+    ("X-10", OVERLAY, "namespace: photo-service-prod", "namespace: photo-service-prd"),
+    ("X-10", "k8s/release.sh", "namespace=photo-service-prod", "namespace=photo-service-dev"),
+    ("X-13", PATCH, "/mnt/secrets/API_TOKEN", "/mnt/secret/API_TOKEN"),
+    ("X-13", CLASS, "photo-service/api-token", "photo-service/other-token"),
+    ("X-18", INGRESS, "name: http", "name: web"),
+    ("X-18", DEPLOYMENT, "serviceAccountName: photo-service", "serviceAccountName: photos"),
+    ("X-18", PATCH, "secretProviderClass: photo-service", "secretProviderClass: photos"),
+    (
+        "X-18",
+        PATCH,
+        "configMapRef:\n                name: photo-service",
+        "configMapRef:\n                name: photos",
+    ),
     ("syntax", INGRESS, "spec:\n", "spec: [\n"),
     ("conflict", "Makefile", "help:", "<<<<<<< yours\na\n=======\nb\n>>>>>>> new\nhelp:"),
+    ("conflict", "README.md", "## Build", "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> main\n## Build"),
 ]
 
 
@@ -165,6 +184,18 @@ def test_a_changed_spec_is_drift(project: Path) -> None:
 
     assert "drift" in {one["rule"] for one in report["findings"]}
     assert code == 1
+
+
+def test_a_change_made_in_both_places_is_no_drift(project: Path) -> None:
+    """A spec and its artifacts that were changed alike agree, whoever changed them."""
+    replace(project, "app.yaml", "max: 30", "max: 40")
+    hpa = "k8s/overlays/prod/horizontal-pod-autoscaler.yaml"
+    replace(project, hpa, "maxReplicas: 30", "maxReplicas: 40")
+    replace(project, "README.md", "3 to 30", "3 to 40")
+
+    code, report = run(project, "check", *OURS)
+
+    assert (code, report["findings"]) == (0, [])
 
 
 def test_a_comment_in_the_spec_is_no_drift(project: Path) -> None:

@@ -344,3 +344,10 @@ def _tree(folder: Path) -> dict[str, tuple[bytes, bool]]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def test_readme_sample() -> None:
+    """The messages that the README shows are those that gen prints."""
+    printed = (ROOT / "tests/cases/bad-readme/stderr").read_text()
+
+    assert printed in (ROOT / "README.md").read_text()

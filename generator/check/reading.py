@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from generator.check import Finding, Subject
 from generator.check.artifacts import Instruction, Manifest, Step, Value, dockerfile, last_stage
+from generator.tree import RelPath
 
 POD: tuple[Step, ...] = ("spec", "template", "spec")
 CONTAINER: tuple[Step, ...] = (*POD, "containers", "*")
@@ -32,6 +34,30 @@ def values(subject: Subject, kind: str, *path: Step) -> Iterator[Value]:
 def image(subject: Subject, word: str) -> Iterator[Instruction]:
     """The instructions of one word in the stage that becomes the image."""
     return (one for one in last_stage(dockerfile(subject.files)) if one.word == word)
+
+
+def app_constant(subject: Subject, name: str) -> Iterator[Value]:
+    """A constant of the generated server, such as `DRAIN_MS`; none where the app is another's."""
+    for file in ("server.js", "server.py"):
+        path = RelPath(f"{subject.context['app']['path']}/{file}")
+        if path not in subject.files:
+            continue
+        for number, line in enumerate(_lines(subject, path), 1):
+            found = re.fullmatch(rf"(?:const )?{name} = ([0-9_]+);?", line)
+            if found:
+                yield Value(int(found[1]), path, number)
+
+
+def app_routes(subject: Subject) -> Iterator[tuple[str, str]]:
+    """The files of the generated core, each with its text."""
+    for file in ("core.js", "core.py"):
+        path = RelPath(f"{subject.context['app']['path']}/{file}")
+        if path in subject.files:
+            yield path, "\n".join(_lines(subject, path))
+
+
+def _lines(subject: Subject, path: RelPath) -> list[str]:
+    return subject.files[path].content.decode(errors="replace").splitlines()
 
 
 def same(

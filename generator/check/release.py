@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from generator.check import Check, Finding, Subject
 from generator.check.artifacts import Value, dockerfile
-from generator.check.reading import CONTAINER, POD, below, image, kinds, same, values
+from generator.check.reading import CONTAINER, POD, below, image, same, values
 
 
 def runtime(subject: Subject) -> Iterator[Finding]:
@@ -99,6 +99,46 @@ def configuration(subject: Subject) -> Iterator[Finding]:
                 )
 
 
+def secrets(subject: Subject) -> Iterator[Finding]:
+    """X-13: The driver fetches the secrets of the spec, and the app finds them where they are."""
+    for environment in subject.context["environments"]:
+        overlay = f"k8s/overlays/{environment['name']}/"
+        wanted = {item["name"]: item["reference"] for item in environment["secrets"]}
+        manifests = list(below(subject, overlay))
+        for manifest in manifests:
+            if manifest.kind != "SecretProviderClass":
+                continue
+            for objects in manifest.find("spec", "parameters", "objects"):
+                for name, reference in wanted.items():
+                    if f'"{reference}"' not in str(objects.value):
+                        yield Finding(
+                            "X-13",
+                            objects.file,
+                            objects.line,
+                            f"the secret {name} is not fetched from {reference}",
+                            f"Name {reference} here, or change secrets.{name} in app.yaml.",
+                            f"secrets.{name}",
+                        )
+        mounts = [
+            str(v.value)
+            for m in manifests
+            for v in m.find(*CONTAINER, "volumeMounts", "*", "mountPath")
+        ]
+        for manifest in manifests:
+            for value in manifest.find(*CONTAINER, "env", "*"):
+                name = str(value.value.get("name")).removesuffix("_FILE")
+                path = str(value.value.get("value"))
+                if name in wanted and path not in [f"{mount}/{name}" for mount in mounts]:
+                    yield Finding(
+                        "X-13",
+                        value.file,
+                        value.line,
+                        f"{name}_FILE is {path}, where nothing is mounted",
+                        f"Write the mount path of the secrets, then /{name}.",
+                        f"secrets.{name}",
+                    )
+
+
 def _unquoted(text: str) -> str:
     """What kustomize takes a literal's value for: it strips one pair of quotes."""
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
@@ -153,41 +193,11 @@ def image_name(subject: Subject) -> Iterator[Finding]:
                 )
 
 
-def references(subject: Subject) -> Iterator[Finding]:
-    """X-18: Every file that a kustomization names is there."""
-    for manifest in kinds(subject, "Kustomization", "Component"):
-        here = manifest.file.rpartition("/")[0]
-        for key, step in (("resources", ()), ("components", ()), ("patches", ("path",))):
-            for value in manifest.find(key, "*", *step):
-                if not _exists(subject, _joined(here, str(value.value))):
-                    yield Finding(
-                        "X-18",
-                        value.file,
-                        value.line,
-                        f"{value.value} is not there",
-                        "Bring the file back, or take this line out.",
-                    )
-
-
-def _joined(folder: str, path: str) -> str:
-    parts = folder.split("/")
-    for part in path.split("/"):
-        if part == "..":
-            parts = parts[:-1]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
-
-
-def _exists(subject: Subject, path: str) -> bool:
-    return path in subject.files or any(file.startswith(path + "/") for file in subject.files)
-
-
 CHECKS: tuple[Check, ...] = (
     Check("X-03", "one runtime version", runtime),
     Check("X-04", "one user and group, above 10000", user),
     Check("X-13", "the same variables everywhere, secrets by reference", configuration),
+    Check("X-13", "every secret is fetched, and found where it is mounted", secrets),
     Check("X-14", "the same labels on everything", labels),
     Check("X-15", "one image, by digest, never latest", image_name),
-    Check("X-18", "what one file names, another provides", references),
 )

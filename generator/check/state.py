@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from generator.check import Check, Finding, Subject
+from generator.tree import RelPath
 
 
 def _digest(content: bytes) -> str:
@@ -18,6 +19,13 @@ def _yours(subject: Subject, path: str) -> bool:
     return path.startswith((subject.context["app"]["path"] + "/", "releases/"))
 
 
+def _moved_on(subject: Subject, path: RelPath) -> bool:
+    """Whether the spec now makes another file than gen wrote, and than there is."""
+    wanted = _digest(subject.wanted[path].content) if path in subject.wanted else None
+    on_disk = _digest(subject.files[path].content) if path in subject.files else None
+    return wanted not in (subject.written.get(path), on_disk)
+
+
 def drift(subject: Subject) -> Iterator[Finding]:
     """Whether the artifacts are those that the spec makes now."""
     if not subject.changed_spec:
@@ -25,18 +33,16 @@ def drift(subject: Subject) -> Iterator[Finding]:
     differ = [
         path
         for path in sorted({*subject.written, *subject.wanted})
-        if not _yours(subject, path)
-        and subject.written.get(path)
-        != (_digest(subject.wanted[path].content) if path in subject.wanted else None)
+        if not _yours(subject, path) and _moved_on(subject, path)
     ]
     if differ:
-        shown = ", ".join(differ[:5]) + (f" and {len(differ) - 5} more" if len(differ) > 5 else "")
         yield Finding(
             "drift",
             "app.yaml",
             0,
-            f"the spec has changed since the artifacts were made; it now makes others: {shown}",
-            "Make them anew from the spec.",
+            f"the spec has changed since the artifacts were made; it now makes others: {', '.join(differ)}",
+            "Make a fresh project beside this one (gen new --spec app.yaml --dir ../fresh) and take over "
+            "what differs there.",
         )
 
 
@@ -53,7 +59,7 @@ def deleted(subject: Subject) -> Iterator[Finding]:
             )
 
 
-_MARKER = re.compile(rb"^(<{7} yours|={7}|>{7} new)\r?$", re.MULTILINE)
+_MARKER = re.compile(rb"^(<{7} .*|={7}|>{7} .*)\r?$", re.MULTILINE)
 
 
 def conflicts(subject: Subject) -> Iterator[Finding]:
@@ -67,6 +73,8 @@ def conflicts(subject: Subject) -> Iterator[Finding]:
                 "gen put this beside a file of yours",
                 "Take over what you want of it, then delete it.",
             )
+            continue
+        if path not in subject.written:
             continue
         marks = list(_MARKER.finditer(file.content))
         if {match[1][:7] for match in marks} >= {b"<<<<<<<", b"=======", b">>>>>>>"}:
@@ -103,8 +111,8 @@ def syntax(subject: Subject) -> Iterator[Finding]:
 
 CHECKS = (
     Check("syntax", "every manifest can be read", syntax),
-    Check("drift", "the artifacts are those that the spec makes", drift),
+    Check("drift", "the spec has not moved on since the artifacts were made", drift),
     Check("missing-file", "every generated file is there", deleted),
-    Check("conflict", "no conflict is open", conflicts),
+    Check("conflict", "no conflict is open in a generated file", conflicts),
     Check("no-app", "the app's code is there", own_app),
 )

@@ -11,7 +11,17 @@ from collections.abc import Iterator
 
 from generator.check import Check, Finding, Subject
 from generator.check.artifacts import Step, Value, pairs
-from generator.check.reading import ALB, CONTAINER, POD, image, kinds, same, values
+from generator.check.reading import (
+    ALB,
+    CONTAINER,
+    POD,
+    app_constant,
+    app_routes,
+    image,
+    kinds,
+    same,
+    values,
+)
 
 _PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
@@ -88,6 +98,17 @@ def health_paths(subject: Subject) -> Iterator[Finding]:
     for what, which, kind, path in places:
         found = values(subject, kind, *path)
         yield from same("X-02", f"the path of {what}", found, health[which], f"health.{which}")
+    for file, text in app_routes(subject):
+        for which in ("live", "ready"):
+            if f'"GET {health[which]}"' not in text:
+                yield Finding(
+                    "X-02",
+                    file,
+                    0,
+                    f"the app does not answer GET {health[which]}",
+                    f"Answer it, or change health.{which} in app.yaml.",
+                    f"health.{which}",
+                )
     for one in image(subject, "HEALTHCHECK"):
         if one.text != "NONE" and not re.search(
             re.escape(health["live"]) + r"(?![A-Za-z0-9._~/-])", one.text
@@ -105,6 +126,16 @@ def health_paths(subject: Subject) -> Iterator[Finding]:
 def shutdown(subject: Subject) -> Iterator[Finding]:
     """X-05: The grace period holds preStop and drain; X-07: the balancer drains no longer than the app."""
     drain = subject.context["times"]["drain_s"]
+    for value in app_constant(subject, "DRAIN_MS"):
+        if value.value > drain * 1000:
+            yield Finding(
+                "X-05",
+                value.file,
+                value.line,
+                f"the app drains for {value.value} ms, the spec gives it {drain} s",
+                f"Write {drain * 1000}, or raise health.drain in app.yaml for all artifacts.",
+                "health.drain",
+            )
     for manifest in kinds(subject, "Deployment"):
         grace = next(manifest.find(*POD, "terminationGracePeriodSeconds"), None)
         sleep = manifest.get(*CONTAINER, "lifecycle", "preStop", "sleep", "seconds") or 0
@@ -135,7 +166,10 @@ def shutdown(subject: Subject) -> Iterator[Finding]:
 
 def idle(subject: Subject) -> Iterator[Finding]:
     """X-06: The balancer closes an idle connection before the app does."""
-    keep = subject.context["times"]["keep_alive_ms"] // 1000
+    wanted = subject.context["times"]["keep_alive_ms"]
+    keep = (
+        min([value.value for value in app_constant(subject, "KEEP_ALIVE_MS")] or [wanted]) // 1000
+    )
     for value in values(
         subject, "Ingress", "metadata", "annotations", ALB + "load-balancer-attributes"
     ):

@@ -54,6 +54,8 @@ def new(wish: Wish, today: dt.date) -> Born:
         spec = edit.apply(text, edits).encode() if isinstance(text, str) else text
         checked = generate.load(spec, file, today)
     except InputError as error:
+        if wish.targets is not None:
+            edits.append(edit.Edit(("targets",), "", "--targets"))
         raise _from_options(error, edits) from None
     name = checked.project.base.name
     artifacts = generate.files(checked)

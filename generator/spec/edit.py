@@ -86,6 +86,8 @@ def _value(edit: Edit) -> Any:
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
     plain = scalar(edit.value)
+    if edit.path[-2:-1] == ("config",) or edit.path[-1] in ("owner", "description"):
+        return edit.value if plain == edit.value else DoubleQuotedScalarString(edit.value)
     if isinstance(plain, Scalar) and not is_plain(plain):
         return DoubleQuotedScalarString(edit.value)  # 3.10 on a command line means this text
     try:

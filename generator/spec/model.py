@@ -82,7 +82,7 @@ class Runtime:
     version: str | None = build(
         t.form("bad-version", r"[0-9]+(\.[0-9]+)?", 'a release line: "24" or "3.14"'),
         None,
-        "release line; default: the newest that every chosen target supports",
+        "release line; default: the one that gen recommends today for every chosen target",
     )
 
 

@@ -211,7 +211,8 @@ def credential(name: str, value: str) -> str:
     for what, form in _CREDENTIALS:
         if re.search(form, value):
             return what
-    if _CREDENTIAL_NAME.fullmatch(name) and len(value) >= 8 and not re.search(r"\s", value):
+    plain = re.fullmatch(r"true|false|[0-9.]*", value)
+    if _CREDENTIAL_NAME.fullmatch(name) and not plain and not re.search(r"\s", value):
         return "a credential, by its name"
     return ""
 

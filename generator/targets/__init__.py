@@ -57,7 +57,7 @@ def rules(today: dt.date) -> tuple[Rule, ...]:
             if target in AVAILABLE:
                 yield from AVAILABLE[target].rules(spec)
 
-    return (_availability, _support_of(today), of_targets)
+    return (_availability, _support_of(today), of_targets, _unused_sections)
 
 
 def _availability(spec: Spec) -> Iterator[Broken]:
@@ -68,6 +68,20 @@ def _availability(spec: Spec) -> Iterator[Broken]:
                 ("targets", index),
                 f"target {target} is not available in this version of gen",
                 f"Choose from: {', '.join(AVAILABLE)}.",
+            )
+
+
+def _unused_sections(spec: Spec) -> Iterator[Broken]:
+    """Options of an approach that is not chosen: legal, since targets change, but told."""
+    for target in TARGETS:
+        if target not in chosen(spec) and getattr(spec, target) != getattr(Spec(), target):
+            yield Broken(
+                "no-effect",
+                (target,),
+                f"the section {target} has no effect: {target} is not among the targets",
+                f"Add {target} to targets, or take the section out.",
+                (("targets",),),
+                warning=True,
             )
 
 
