@@ -3,9 +3,9 @@
 #
 # Puts a version into an environment and watches that it serves; takes it back; removes the app.
 #
-#   k8s/release.sh deploy ENV VERSION      make deploy-container ENV=... [VERSION=...]
-#   k8s/release.sh rollback ENV            make rollback-container ENV=...
-#   k8s/release.sh destroy ENV             make destroy-container ENV=...
+#   k8s/release.sh deploy ENV VERSION        make deploy-container ENV=... [VERSION=...]
+#   k8s/release.sh rollback ENV [VERSION]    make rollback-container ENV=... [TO=version]
+#   k8s/release.sh destroy ENV               make destroy-container ENV=...
 #
 # Needs aws and kubectl. It finds the cluster by its name in EKS; KUBE_CONTEXT=... takes a context of
 # your kubeconfig instead.
@@ -15,17 +15,21 @@ cd "$(dirname "$0")/.."
 name=sample-app
 
 main() {
-  [ $# -ge 2 ] || die "usage: k8s/release.sh deploy|rollback|destroy ENV [VERSION]"
-  settings_of "$2"
-  release=releases/$environment/kustomization.yaml
-  connect
-  case $1 in
-    deploy) deploy "${3-}" ;;
-    rollback) rollback ;;
-    destroy) destroy ;;
+  case ${1-} in
+    deploy | rollback | destroy) ;;
+    '') die "usage: k8s/release.sh deploy|rollback|destroy ENV [VERSION]" ;;
     *) die "there is no command $1: deploy, rollback or destroy" ;;
   esac
+  settings_of "${2-}"
+  [ "$1" != deploy ] || [ -n "${3-}" ] || die "say which version: VERSION=..."
+  need aws
+  need kubectl
+  release=releases/$environment/kustomization.yaml
+  connect
+  "$1" "${3-}"
 }
+
+need() { command -v "$1" > /dev/null || die "this needs $1, which is not installed"; }
 
 settings_of() {
   environment=$1
@@ -45,7 +49,8 @@ settings_of() {
 
 # Only the cluster of this environment can be reached from here on, whatever context is current.
 connect() {
-  caller=$(aws sts get-caller-identity --query Account --output text) || die "log in to AWS first"
+  caller=$(aws sts get-caller-identity --query Account --output text) || caller=
+  [ -n "$caller" ] || die "log in to AWS first: aws sso login, or aws configure"
   if [ -n "$account" ] && [ "$caller" != "$account" ]; then
     die "$environment is in the account $account, but you are logged in to $caller"
   fi
@@ -63,7 +68,6 @@ kube() {
 
 deploy() {
   version=$1
-  [ -n "$version" ] || die "say which version: VERSION=..."
   registry=$caller
   digest=$(aws ecr describe-images --registry-id "$registry" --region us-east-2 \
     --repository-name "$name" --image-ids "imageTag=$version" \
@@ -97,8 +101,18 @@ deploy() {
   die "$version failed in $environment; the release before it serves again"
 }
 
+# Without a version: to the release before the one that runs now, which then is the newest of all. So
+# a second rollback comes back again; to go further, name a version.
 rollback() {
-  kube rollout undo "deployment/$name" || die "$environment has no release to go back to"
+  if [ -n "$1" ]; then
+    kept=$(kept_releases)
+    revision=$(printf '%s\n' "$kept" | awk -v version="$1" '$2 == version"" { print $1; exit }')
+    [ -n "$revision" ] ||
+      die "$environment keeps no release $1, but: $(printf '%s\n' "$kept" | awk '!seen[$2]++ { print $2 }' | xargs)"
+    kube rollout undo "deployment/$name" --to-revision "$revision"
+  else
+    kube rollout undo "deployment/$name" || die "$environment has no release to go back to"
+  fi
   rolled_out || die "going back failed: kubectl --namespace $namespace describe deployment $name"
   image=$(kube get deployment "$name" --output 'jsonpath={.spec.template.spec.containers[0].image}')
   version=$(kube get deployment "$name" \
@@ -107,6 +121,13 @@ rollback() {
   serves || die "$version is back in $environment, but does not serve"
   say "$version serves in $environment again; commit $release"
   say "if the config had changed too, revert that as well: the next deploy applies what app.yaml says"
+}
+
+# REVISION VERSION, the newest first; the first is the one that runs.
+kept_releases() {
+  kube get replicasets --selector "app.kubernetes.io/name=$name" --no-headers --output \
+    'custom-columns=R:.metadata.annotations.deployment\.kubernetes\.io/revision,V:.metadata.labels.app\.kubernetes\.io/version' |
+    sort -rn
 }
 
 destroy() {
@@ -190,13 +211,12 @@ targets() {
   done | tr '\n\t' '  '
 }
 
+# Of the pods that are to stay: those of the release before may still be on their way out, and would
+# hide a restart by taking their own number with them.
 restarts() {
-  total=0
-  for count in $(kube get pods --selector "app.kubernetes.io/name=$name" \
-    --output 'jsonpath={.items[*].status.containerStatuses[*].restartCount}'); do
-    total=$((total + count))
-  done
-  echo "$total"
+  kube get pods --selector "app.kubernetes.io/name=$name" --no-headers --output \
+    'custom-columns=GOING:.metadata.deletionTimestamp,RESTARTS:.status.containerStatuses[*].restartCount' |
+    awk -F '[ ,]+' '$1 == "<none>" { for (i = 2; i <= NF; i++) total += $i } END { print total + 0 }'
 }
 
 # within SECONDS COMMAND: tries it until it succeeds or the time is over.
