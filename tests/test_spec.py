@@ -364,6 +364,8 @@ def test_starter(tmp_path: Path) -> None:
         "secrets: {A: value}",
         "environments: {stage: {ower: x}}",
         "environments: {stage: {targets: [container]}}",
+        "environments: {stage: {http: {port: 9000}}}",
+        "environments: {stage: {vm: {architecture: arm64}}}",
         "environments: {Stage: {}}",
         "targets: [k8s]",
         "gen: 2",

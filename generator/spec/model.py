@@ -80,7 +80,7 @@ RESERVED = t.Is(_reserved, {"type": "array", "maxItems": 0})
 class Runtime:
     language: str = build(t.choice(*LANGUAGES), "nodejs", "language of the app")
     version: str | None = build(
-        t.form("bad-version", r"[0-9]+(\.[0-9]+)?", 'a release line: "24" or "3.14"'),
+        t.version(r"[0-9]+(\.[0-9]+)?", 'a release line: "24" or "3.14"'),
         None,
         "release line; default: the one that gen recommends today for every chosen target",
     )
@@ -228,7 +228,7 @@ class Vm:
 @dataclass(frozen=True)
 class Container:
     kubernetes: str | None = key(
-        t.form("bad-version", r"1\.[0-9]{2}", 'a minor version, such as "1.36"'),
+        t.version(r"1\.[0-9]{2}", 'a minor version, such as "1.36"'),
         None,
         "Kubernetes minor version; default: the newest in EKS standard support",
     )

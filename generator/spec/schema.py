@@ -24,16 +24,11 @@ def text() -> str:
 def build() -> str:
     """The schema as the model has it now."""
     schema = _section(Spec)
-    overlay = {name: _nullable(_key(one)) for name, one in keys(Spec).items() if not one.at_build}
     schema["properties"]["environments"] = {
         "description": "each is a deep merge over the keys above",
         "type": ["object", "null"],
         "propertyNames": {"pattern": "^[a-z]([a-z0-9-]{0,10}[a-z0-9])?$"},
-        "additionalProperties": {
-            "type": ["object", "null"],
-            "properties": overlay,
-            "additionalProperties": False,
-        },
+        "additionalProperties": _nullable(_overlay(Spec)),
     }
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -55,6 +50,16 @@ def _section(section: type) -> Schema:
         },
         "additionalProperties": False,
     }
+
+
+def _overlay(section: type) -> Schema:
+    """A section as an environment may have it: nothing is required, no key is fixed at build time."""
+    properties: Schema = {}
+    for name, one in keys(section).items():
+        below = _overlay(one.kind) if isinstance(one.kind, type) else _kind(one.kind)
+        if not one.at_build and below.get("properties") != {}:
+            properties[name] = _nullable({"description": one.doc, **below})
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def _key(one: Key) -> Schema:

@@ -183,6 +183,14 @@ def form(code: str, regex: str, rule: str, suggest: Callable[[str], str] | None 
     return text(pattern(code, regex, rule, suggest), pattern=f"^{regex}$")
 
 
+def version(regex: str, rule: str) -> Is:
+    """A release line. An unquoted 24 is a number to an editor, and plain enough to be taken."""
+    return Is(
+        pattern("bad-version", regex, rule),
+        {"type": ["string", "number"], "pattern": f"^{regex}$"},
+    )
+
+
 def _boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value
