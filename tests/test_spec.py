@@ -20,7 +20,7 @@ from generator.spec.model import Spec
 from generator.spec.schema import build
 from generator.spec.validate import validate
 from tests.golden import CASES
-from tests.program import SMALLEST, here
+from tests.program import SMALLEST, gen, here
 
 TODAY = dt.date(2026, 11, 23)
 FULL = (CASES / "new-full/app.yaml").read_text("utf-8")
@@ -412,3 +412,19 @@ def test_every_key_can_be_set() -> None:
 
     assert sections - _yaml(FULL).keys() == later | other_targets
     assert load(FULL.encode(), "app.yaml", TODAY).warnings == ()
+
+
+def test_a_section_without_its_target_is_told(tmp_path: Path) -> None:
+    """Options of an approach that is not chosen are legal, and said to have no effect."""
+    (tmp_path / "app.yaml").write_text(
+        SMALLEST
+        + "targets: [container]\nvm: {instance_type: t3.large}\nserver: {os: amazon_linux}\n"
+    )
+
+    outcome = gen("new", "--spec", "app.yaml", "--dir", "out", "--format", "json", cwd=tmp_path)
+
+    problems = json.loads(outcome.stdout)["problems"]
+    assert outcome.returncode == 0
+    assert [(p["code"], p["field"], p["severity"], p["line"]) for p in problems] == [
+        ("no-effect", "vm", "warning", 4)
+    ]
