@@ -1,4 +1,4 @@
-"""What live tests share: a Docker engine, and base images that are in it."""
+"""What live tests share: a Docker engine with base images in it, and a Kubernetes cluster."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests import tools
+from tests.live.cluster import Cluster, NoClusterError
+from tests.live.cluster import running as cluster_running
 from tests.live.engine import Engine, NoEngineError, running
 
 # The newest runtimes of which tools/install can make a base image.
@@ -41,6 +43,17 @@ def base_image(engine: Engine) -> Callable[[str], str]:
         return image
 
     return base_image
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Kubernetes control plane, one for all tests: each has a namespace of its own in it."""
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(cluster_running(tmp_path_factory.mktemp("cluster")))
+        except NoClusterError as problem:
+            tools.missing(str(problem), problem.remedy)
+        yield found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
