@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden import CASES
 from tests.program import gen
 from tests.tools import need
 
+COLORS = CASES / "new-colors" / "out"
 _SPEC = """\
 gen: 1
 name: shop
@@ -28,6 +30,7 @@ _OLD_DIGEST = "sha256:" + "b" * 64
 _NEEDED = [
     "awk",
     "cat",
+    "cp",
     "dirname",
     "echo",
     "env",
@@ -57,10 +60,19 @@ esac""",
     "kubectl": """
 echo "kubectl $*" >> "$STATE/log"
 case $* in
-  *"get deployment"*revision*) echo "${BEFORE-3}" ;;
+  *"config view"*) echo "${POINTS_TO-arn:aws:eks:us-east-2:123456789012:cluster/shop-prod-eks}" ;;
+  *"get namespaces"*) [ -z "${UNREACHABLE-}" ] || exit 1; printf '%s\\n' "${NAMESPACES-shop-prod,shop,prod,gen}" ;;
+  *last-applied-configuration*) [ -z "${BEFORE-1}" ] || echo '{"kind": "before"}---' ;;
+  *view-last-applied*) echo '{"kind": "Deployment"}' ;;
+  *"get deployment"*progressDeadline*) echo "60 1/3 ${REFUSAL-}" ;;
   *"get deployment"*image*) echo "registry.example/shop@$OLD_DIGEST" ;;
   *"get deployment"*version*) echo v1 ;;
-  *"get replicasets"*) printf '%s\\n' '7 1.10' '9 v1' '10 v3' '8 v2' '6 v1' ;;
+  *"get replicasets"*)
+    printf '%s\\n' '7 1.10 r7 <none> shop' '9 v1 r9 <none> shop' '10 v3 r10 <none> shop' '8 v2 r8 failed shop' '6 v1 r6 <none> shop'
+    [ ! -e "$STATE/applied" ] || echo '11 v2 r11 <none> shop' ;;
+  *"get replicaset "*template*) echo '{"metadata": {"labels": {"pod-template-hash": "x"}}}' ;;
+  *"get replicaset "*) echo v1 ;;
+  *"patch --local"*) echo '{"kind": "patched"}' ;;
   *"get targetgroupbindings"*) echo arn:group ;;
   *"get --raw"*) printf '{"name": "shop", "version": "%s"}\\n' "${ANSWER-v2}" ;;
   *"get pods"*)
@@ -68,8 +80,10 @@ case $* in
     # At first a pod of the release before is still on its way out.
     if [ -e "$STATE/watched" ]; then echo "<none>   ${RESTARTS-0}"; else echo "2026-11-23T00:00:00Z   7"; fi
     : > "$STATE/watched" ;;
-  *apply*) exit "${APPLY_FAILS-0}" ;;
-  *"rollout undo"*) : > "$STATE/undone" ;;
+  *dry-run*) exit "${REFUSES-0}" ;;
+  *"apply --filename"*/before) : > "$STATE/undone" ;;
+  *"apply --filename -"*) cat > "$STATE/patched" ;;
+  *"apply --kustomize"*) : > "$STATE/applied"; exit "${APPLY_FAILS-0}" ;;
   *"rollout status"*) [ -z "${STUCK-}" ] || [ -e "$STATE/undone" ] ;;
 esac""",
 }
@@ -125,12 +139,20 @@ class Shop:
     def did_nothing(self) -> bool:
         return (self._state / "log").read_text() == ""
 
+    def undone(self) -> bool:
+        """Whether what was applied before was applied again."""
+        return (self._state / "undone").exists()
+
+    def patched(self) -> str:
+        """What was applied from standard input."""
+        return (self._state / "patched").read_text()
+
     def waited(self) -> int:
         return int((self._state / "clock").read_text()) - 1000
 
     def left(self) -> list[str]:
         """What the script left in its folder for temporary files."""
-        known = {"clock", "log", "undone", "watched"}
+        known = {"applied", "clock", "log", "patched", "undone", "watched"}
         return [name for name in os.listdir(self._state) if name not in known]
 
 
@@ -149,9 +171,12 @@ def shop(tmp_path: Path, made: Path) -> Shop:
 
 
 def test_shellcheck(made: Path) -> None:
-    """Nothing in the generated script is a finding of shellcheck."""
+    """Nothing in the generated scripts is a finding of shellcheck."""
     done = subprocess.run(
-        [need("shellcheck"), made / "k8s/release.sh"], check=False, capture_output=True, text=True
+        [need("shellcheck"), *made.glob("k8s/*.sh"), *COLORS.glob("k8s/*.sh")],
+        check=False,
+        capture_output=True,
+        text=True,
     )
 
     assert done.returncode == 0, done.stdout
@@ -168,7 +193,7 @@ def test_deploy(shop: Shop) -> None:
     assert f"digest: {_DIGEST}" in shop.record()
     assert 'app.kubernetes.io/version: "v2"' in shop.record()
     assert "newName: 123456789012.dkr.ecr.us-east-2.amazonaws.com/shop" in shop.record()
-    assert not shop.did("rollout undo")
+    assert not shop.undone()
     assert shop.waited() == 30
     assert shop.left() == []
 
@@ -200,7 +225,8 @@ def test_goes_back(shop: Shop, says: dict[str, str]) -> None:
 
     assert done.returncode == 1
     assert "v2 failed in prod; the release before it serves again" in done.stderr
-    assert shop.did("rollout undo deployment/shop --to-revision 3")
+    assert shop.undone()
+    assert shop.did("label replicaset r11 release=failed")
     assert shop.record() == shop.seeded
     assert shop.left() == []
 
@@ -211,7 +237,7 @@ def test_first_release_fails(shop: Shop) -> None:
 
     assert done.returncode == 1
     assert "there is no release before it to go back to" in done.stderr
-    assert not shop.did("rollout undo")
+    assert not shop.undone()
 
 
 def test_no_automatic_rollback(shop: Shop) -> None:
@@ -220,18 +246,132 @@ def test_no_automatic_rollback(shop: Shop) -> None:
 
     assert done.returncode == 1
     assert "still is there: make rollback-container ENV=stage" in done.stderr
-    assert not shop.did("rollout undo")
+    assert not shop.undone()
     assert 'app.kubernetes.io/version: "v2"' in shop.record("stage")
 
 
-def test_apply_fails(shop: Shop) -> None:
-    """When the cluster takes nothing, the record is what it was."""
+def test_the_cluster_refuses(shop: Shop) -> None:
+    """When the cluster would take none of it, nothing is applied and the record is what it was."""
+    done = shop.release("deploy", "prod", "v2", REFUSES="1")
+
+    assert done.returncode == 1
+    assert "prod takes none of it, and nothing was changed" in done.stderr
+    assert shop.record() == shop.seeded
+    assert shop.did("apply --kustomize k8s/overlays/prod --dry-run=server")
+    assert not shop.did("apply --kustomize k8s/overlays/prod\n")
+    assert not shop.did("delete namespace")
+
+
+def test_a_first_release_that_is_refused_leaves_no_namespace(shop: Shop) -> None:
+    """What is only made to look at the rest goes again."""
+    done = shop.release("deploy", "prod", "v2", REFUSES="1", NAMESPACES="")
+
+    assert done.returncode == 1
+    assert shop.did("apply --filename k8s/overlays/prod/namespace.yaml")
+    assert shop.did("delete namespace shop-prod")
+
+
+def test_apply_fails_half_way(shop: Shop) -> None:
+    """When the cluster takes only a part, what was applied before is applied again."""
     done = shop.release("deploy", "prod", "v2", APPLY_FAILS="1")
 
     assert done.returncode == 1
-    assert "prod took none of it, or only a part" in done.stderr
+    assert "the release before it serves again" in done.stderr
     assert shop.record() == shop.seeded
-    assert not shop.did("rollout")
+    assert shop.undone()
+
+
+def test_no_pod_can_be_made(shop: Shop) -> None:
+    """A quota that is used up ends the wait before the deadline, in the cluster's words."""
+    done = shop.release("deploy", "prod", "v2", STUCK="1", REFUSAL="exceeded quota: small")
+
+    assert done.returncode == 1
+    assert "no pod can be made: exceeded quota: small" in done.stderr
+    assert shop.undone()
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        (
+            {"UNREACHABLE": "1"},
+            "the cluster shop-prod-eks does not answer; if its API is private, go to where it can be reached from",
+        ),
+        (
+            {"NAMESPACES": "shop-prod,,,"},
+            "if it is yours all the same: kubectl label namespace shop-prod app=shop env=prod app.kubernetes.io/managed-by=gen",
+        ),
+        (
+            {"NAMESPACES": "shop-prod,shop,stage,gen"},
+            "if it is yours all the same: kubectl label namespace shop-prod app=shop env=prod app.kubernetes.io/managed-by=gen",
+        ),
+        (
+            {
+                "KUBE_CONTEXT": "mine",
+                "POINTS_TO": "arn:aws:eks:us-east-2:123456789012:cluster/shop-stage-eks",
+            },
+            "the context mine points to the cluster shop-stage-eks; prod is the namespace shop-prod of the cluster shop-prod-eks",
+        ),
+        (
+            {
+                "KUBE_CONTEXT": "tunnel",
+                "POINTS_TO": "tunnel",
+                "NAMESPACES": "shop-stage,shop,stage,gen",
+            },
+            "the context tunnel points to the cluster of stage; prod is the namespace shop-prod of the cluster shop-prod-eks",
+        ),
+    ],
+)
+def test_wrong_place(shop: Shop, says: dict[str, str], message: str) -> None:
+    """Another's cluster or namespace is refused, and nothing is touched."""
+    done = shop.release("deploy", "prod", "v2", **says)
+
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, message)
+    assert not shop.did("apply")
+    assert not shop.did("describe-images")
+    assert shop.record() == shop.seeded
+
+
+def test_promote(shop: Shop) -> None:
+    """The image that one environment runs goes to the next by its digest, whatever its tag is now."""
+    shop.release("deploy", "stage", "v2")
+    done = shop.run("make", "promote-container", "ENV=prod", "FROM=stage")
+
+    assert done.returncode == 0, done.stderr
+    assert shop.did(
+        f"describe-images --registry-id 123456789012 --region us-east-2 --repository-name shop --image-ids imageDigest={_DIGEST}"
+    )
+    assert shop.record("prod").splitlines()[2:] == shop.record("stage").splitlines()[2:]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["prod"], "say which environment has tried it: FROM=..."),
+        (["prod", "prod"], "prod cannot be promoted to itself: FROM=..."),
+        (
+            ["prod", "dev"],
+            "there is no environment dev: releases/dev/kustomization.yaml is not there",
+        ),
+        (["prod", "stage"], "nothing is released in stage yet: make deploy-container ENV=stage"),
+    ],
+)
+def test_promote_what(shop: Shop, words: list[str], says: str) -> None:
+    """A slip in what is promoted gets one line, and nothing is run."""
+    done = shop.release("promote", *words)
+
+    assert (done.returncode, done.stderr) == (1, f"{says}\n")
+    assert shop.did_nothing()
+
+
+@pytest.mark.parametrize("version", ["v1/2", "-v1", "v1-", "v 1", "v" * 64])
+def test_versions_that_are_no_labels(shop: Shop, version: str) -> None:
+    """A version that no label can hold is refused before anything is run."""
+    done = shop.release("deploy", "prod", version)
+
+    assert done.returncode == 1
+    assert "label" in done.stderr
+    assert shop.did_nothing()
 
 
 def test_no_image(shop: Shop) -> None:
@@ -242,7 +382,7 @@ def test_no_image(shop: Shop) -> None:
     assert done.stderr == (
         "the registry has no v2: make build-container push-container VERSION=v2\n"
     )
-    assert not shop.did("kubectl")
+    assert not shop.did("apply")
     assert shop.record() == shop.seeded
 
 
@@ -268,8 +408,8 @@ def test_account(shop: Shop, caller: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "usage: k8s/release.sh deploy|rollback|destroy ENV [VERSION]"),
-        (["depoly", "prod"], "there is no command depoly: deploy, rollback or destroy"),
+        ([], "usage: k8s/release.sh deploy|promote|rollback|destroy ENV [VERSION|FROM]"),
+        (["depoly", "prod"], "there is no command depoly: deploy, promote, rollback or destroy"),
         (["deploy"], "say which environment: ENV=stage or ENV=prod"),
         (["deploy", "", "v2"], "say which environment: ENV=stage or ENV=prod"),
         (["rollback", "prd"], "there is no environment prd: ENV=stage or ENV=prod"),
@@ -296,11 +436,12 @@ def test_missing_tool(shop: Shop, tool: str) -> None:
 
 
 def test_rollback(shop: Shop) -> None:
-    """Without a version kubectl chooses the release before; what runs then is recorded."""
+    """Without a version the release that served before comes back; what runs then is recorded."""
     done = shop.release("rollback", "prod", ANSWER="v1")
 
     assert done.returncode == 0, done.stderr
-    assert shop.did("rollout undo deployment/shop\n")
+    assert shop.did("get replicaset r9")
+    assert shop.patched() == '{"kind": "patched"}\n'
     assert "v1 serves in prod again; commit releases/prod/kustomization.yaml" in done.stdout
     assert f"digest: {_OLD_DIGEST}" in shop.record()
     assert "newName: registry.example/shop\n" in shop.record()
@@ -309,21 +450,21 @@ def test_rollback(shop: Shop) -> None:
 
 def test_rollback_to(shop: Shop) -> None:
     """With a version it goes to the newest kept revision that has exactly this one."""
-    done = shop.run("make", "rollback-container", "ENV=prod", "TO=v1", ANSWER="v1")
+    done = shop.run("make", "rollback-container", "ENV=prod", "TO=1.10", ANSWER="v1")
 
     assert done.returncode == 0, done.stderr
-    assert shop.did("rollout undo deployment/shop --to-revision 9\n")
+    assert shop.did("get replicaset r7")
 
 
 def test_rollback_to_what_is_gone(shop: Shop) -> None:
-    """A version that is not kept is refused with those that are, the newest first."""
+    """A version that is not kept is refused with those that are, but for one that failed."""
     done = shop.release("rollback", "prod", "1.1")
 
     assert (done.returncode, done.stderr) == (
         1,
-        "prod keeps no release 1.1, but: v3 v1 v2 1.10\n",
+        "prod keeps no release 1.1 to go back to, but: v1 1.10\n",
     )
-    assert not shop.did("rollout")
+    assert not shop.did("apply")
     assert shop.record() == shop.seeded
 
 

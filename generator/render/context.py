@@ -31,6 +31,10 @@ PRE_STOP_S = 15
 group need that long to take it out."""
 
 GRACE_MARGIN_S = 5
+
+CANARY_PERCENT = 10
+"""The share of requests that a canary gets while it is watched."""
+
 MIB = 2**20
 
 Context = dict[str, Any]
@@ -90,7 +94,6 @@ def _times(spec: Spec) -> Context:
     """Durations, each in the unit of its name."""
     drain_s = spec.health.drain // 1000
     start_s = spec.health.start // 1000
-    idle_s = max(BALANCER_IDLE_S, spec.http.request_timeout // 1000 + 5)
     request_s = spec.http.request_timeout // 1000
     # A balancer gives up on a request that says nothing for as long as its idle time.
     idle_s = min(max(BALANCER_IDLE_S, request_s + BALANCER_IDLE_MARGIN_S), BALANCER_IDLE_MOST_S)
@@ -145,9 +148,13 @@ def _environment(environment: Environment, resolved: Resolved) -> Context:
         "heap_mib": memory_mib * 3 // 4,
         "scale": {"min": spec.scale.min, "max": spec.scale.max, "cpu": spec.scale.cpu},
         "rollout": {
+            "strategy": spec.rollout.strategy,
+            # Two sets of pods that take turns, instead of one that is replaced pod by pod.
+            "colors": spec.rollout.strategy != "rolling",
             "max_surge": _int_or_percent(spec.rollout.max_surge),
             "max_unavailable": _int_or_percent(spec.rollout.max_unavailable),
             "bake_s": spec.rollout.bake // 1000,
+            "canary_percent": CANARY_PERCENT,
         },
         # A rollout that stands still for this long has failed.
         "progress_deadline_s": max(300, 6 * spec.health.start // 1000 + 120),

@@ -11,12 +11,6 @@ from generator.spec.rules import Broken
 def rules(spec: Spec) -> Iterator[Broken]:
     """What this approach cannot do with a spec."""
     yield from _comes_with_clusters(spec)
-    if spec.rollout.strategy != "rolling":
-        yield _later(
-            ("rollout", "strategy"),
-            f"{spec.rollout.strategy} rollouts are",
-            "Use rolling.",
-        )
     for name in spec.config:
         if name.lower() in ("true", "false", "null"):
             yield Broken(
@@ -25,7 +19,8 @@ def rules(spec: Spec) -> Iterator[Broken]:
                 f"kustomize takes no variable named {name}",
                 f"Choose another name, such as APP_{name}.",
             )
-    if spec.scale.min == 1 and spec.rollout.max_surge.strip("%") == "0":
+    rolling = spec.rollout.strategy == "rolling"
+    if rolling and spec.scale.min == 1 and spec.rollout.max_surge.strip("%") == "0":
         yield Broken(
             "rollout-stops-service",
             ("rollout", "max_surge"),

@@ -4,11 +4,12 @@
 # Puts a version into an environment and watches that it serves; takes it back; removes the app.
 #
 #   k8s/release.sh deploy ENV VERSION        make deploy-container ENV=... [VERSION=...]
+#   k8s/release.sh promote ENV FROM          make promote-container ENV=... FROM=...
 #   k8s/release.sh rollback ENV [VERSION]    make rollback-container ENV=... [TO=version]
 #   k8s/release.sh destroy ENV               make destroy-container ENV=...
 #
 # Needs aws and kubectl. It finds the cluster by its name in EKS; KUBE_CONTEXT=... takes a context of
-# your kubeconfig instead.
+# your kubeconfig instead, such as one that goes through a tunnel.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -16,16 +17,24 @@ name=sample-app
 
 main() {
   case ${1-} in
-    deploy | rollback | destroy) ;;
-    '') die "usage: k8s/release.sh deploy|rollback|destroy ENV [VERSION]" ;;
-    *) die "there is no command $1: deploy, rollback or destroy" ;;
+    deploy | promote | rollback | destroy) ;;
+    '') die "usage: k8s/release.sh deploy|promote|rollback|destroy ENV [VERSION|FROM]" ;;
+    *) die "there is no command $1: deploy, promote, rollback or destroy" ;;
   esac
   settings_of "${2-}"
-  [ "$1" != deploy ] || [ -n "${3-}" ] || die "say which version: VERSION=..."
+  case $1 in
+    deploy) fits_a_label "${3-}" ;;
+    promote) recorded_in "${3-}" ;;
+  esac
   need aws
   need kubectl
+  overlay=k8s/overlays/$environment
   release=releases/$environment/kustomization.yaml
+  scratch=$(mktemp -d)
+  trap 'rm -rf "$scratch"' EXIT
+  trap 'exit 130' INT TERM
   connect
+  own_namespace
   "$1" "${3-}"
 }
 
@@ -37,14 +46,45 @@ settings_of() {
     'prod')
       namespace=sample-app-prod
       cluster=sample-app-prod-eks
+      # The environments of this cluster.
+      neighbours='prod'
       region=us-east-2
       account=
+      strategy=rolling
       bake_s=60
       automatic_rollback=yes
+      target_groups=targetgroupbindings.eks.amazonaws.com
+      how=rolling
       ;;
     '') die "say which environment: ENV=prod" ;;
     *) die "there is no environment $environment: ENV=prod" ;;
   esac
+  # How the pods are replaced: choose, replace, rollback.
+  # shellcheck source=/dev/null
+  . "k8s/$how.sh"
+}
+
+# The version becomes a label of everything that is deployed.
+fits_a_label() {
+  version=$1
+  case $version in
+    '') die "say which version: VERSION=..." ;;
+    *[!A-Za-z0-9._-]* | [!A-Za-z0-9]* | *[!A-Za-z0-9])
+      die "$version cannot be a label: write letters and digits, with . _ - between them, such as v1.2.3" ;;
+  esac
+  [ "${#version}" -le 63 ] || die "$version is longer than the 63 characters that a label may have"
+}
+
+# What an environment runs, as its record says.
+recorded_in() {
+  [ -n "$1" ] || die "say which environment has tried it: FROM=..."
+  [ "$1" != "$environment" ] || die "$environment cannot be promoted to itself: FROM=..."
+  from=releases/$1/kustomization.yaml
+  [ -f "$from" ] || die "there is no environment $1: $from is not there"
+  version=$(sed -n 's/^ *app\.kubernetes\.io\/version: "\(.*\)"$/\1/p' "$from")
+  digest=$(sed -n 's/^ *digest: //p' "$from")
+  repository=$(sed -n 's/^ *newName: //p' "$from")
+  [ -n "$version" ] && [ -n "$digest" ] || die "nothing is released in $1 yet: make deploy-container ENV=$1"
 }
 
 # Only the cluster of this environment can be reached from here on, whatever context is current.
@@ -54,80 +94,174 @@ connect() {
   if [ -n "$account" ] && [ "$caller" != "$account" ]; then
     die "$environment is in the account $account, but you are logged in to $caller"
   fi
-  [ -z "${KUBE_CONTEXT-}" ] || return 0
-  KUBECONFIG=$(mktemp)
+  if [ -n "${KUBE_CONTEXT-}" ]; then
+    right_context
+    return
+  fi
+  KUBECONFIG=$scratch/kubeconfig
   export KUBECONFIG
-  trap 'rm -f "$KUBECONFIG"' EXIT
-  trap 'exit 130' INT TERM
-  aws eks update-kubeconfig --region "$region" --name "$cluster" --kubeconfig "$KUBECONFIG" > /dev/null
+  aws eks update-kubeconfig --region "$region" --name "$cluster" --kubeconfig "$KUBECONFIG" > /dev/null ||
+    die "$region has no cluster $cluster that you may see"
+}
+
+# A context that the AWS CLI made names its cluster; of others own_namespace sees what is there.
+right_context() {
+  points_to=$(kubectl config view --context "$KUBE_CONTEXT" --minify --output 'jsonpath={.clusters[0].name}') ||
+    die "your kubeconfig has no context $KUBE_CONTEXT"
+  case $points_to in
+    arn:*":cluster/$cluster") ;;
+    arn:*:cluster/*) wrong_cluster "the cluster ${points_to##*/}" ;;
+  esac
+}
+
+wrong_cluster() {
+  die "the context $KUBE_CONTEXT points to $1; $environment is the namespace $namespace of the cluster $cluster"
 }
 
 kube() {
   kubectl ${KUBE_CONTEXT:+--context "$KUBE_CONTEXT"} --namespace "$namespace" "$@"
 }
 
+# Nothing is touched in a namespace that is not this environment's, nor in another's cluster.
+own_namespace() {
+  found=$(kube get namespaces --request-timeout 20s --output \
+    'jsonpath={range .items[*]}{.metadata.name},{.metadata.labels.app},{.metadata.labels.env},{.metadata.labels.app\.kubernetes\.io/managed-by}{"\n"}{end}') ||
+    die "the cluster $cluster does not answer; if its API is private, go to where it can be reached from"
+  known=no stranger=
+  while IFS=, read -r its_name its_app its_env its_manager; do
+    if [ "$its_name" = "$namespace" ]; then
+      known=yes
+      [ "$its_app,$its_env,$its_manager" = "$name,$environment,gen" ] || not_ours
+    elif [ "$its_app,$its_manager" = "$name,gen" ]; then
+      case " $neighbours " in *" $its_env "*) ;; *) stranger=$its_env ;; esac
+    fi
+  done << EOF
+$found
+EOF
+  # A cluster that was found by its name is the right one.
+  [ "$known" = yes ] || [ -z "$stranger" ] || [ -z "${KUBE_CONTEXT-}" ] ||
+    wrong_cluster "the cluster of $stranger"
+}
+
+not_ours() {
+  say "the namespace $namespace is somebody else's: it has not the labels by which it would be this app's" >&2
+  die "if it is yours all the same: kubectl label namespace $namespace app=$name env=$environment app.kubernetes.io/managed-by=gen"
+}
+
 deploy() {
-  version=$1
-  registry=$caller
-  digest=$(aws ecr describe-images --registry-id "$registry" --region us-east-2 \
-    --repository-name "$name" --image-ids "imageTag=$version" \
-    --query 'imageDetails[0].imageDigest' --output text) ||
+  repository=$caller.dkr.ecr.us-east-2.amazonaws.com/$name
+  digest=$(image "imageTag=$version") ||
     die "the registry has no $version: make build-container push-container VERSION=$version"
+  bring
+}
 
-  before=$(kube get deployment "$name" --ignore-not-found \
-    --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}')
-  written_before=$(cat "$release")
-  write_release "$registry.dkr.ecr.us-east-2.amazonaws.com/$name" "$digest" "$version"
+promote() {
+  image "imageDigest=$digest" > /dev/null || die "$repository no longer has $digest, which is $version"
+  bring
+}
 
-  say "deploying $version to $environment"
-  if ! kube apply --kustomize "k8s/overlays/$environment"; then
-    printf '%s\n' "$written_before" > "$release"
-    die "$environment took none of it, or only a part: mend what is said above and deploy again"
+# The digest of an image that the registry has.
+image() {
+  aws ecr describe-images --registry-id "${repository%%.*}" --region us-east-2 \
+    --repository-name "$name" --image-ids "$1" --query 'imageDetails[0].imageDigest' --output text
+}
+
+bring() {
+  say "deploying $version to $environment ($strategy)"
+  cp "$release" "$scratch/record"
+  remember
+  choose
+  ran=$(newest)
+  try_out
+  replace || went_wrong
+  unmark
+  say "$version serves in $environment; commit $release"
+}
+
+# Everything as it was last applied. That can be applied again as a whole, so that ports, scaling and
+# balancer go back together with the pods.
+remember() {
+  : > "$scratch/before"
+  [ "$known" = yes ] || return 0
+  kube get deployments,horizontalpodautoscalers,services,ingresses,networkpolicies,poddisruptionbudgets \
+    --selector "app.kubernetes.io/instance=$namespace" --output \
+    'jsonpath={range .items[*]}{.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}---{"\n"}{end}' \
+    > "$scratch/before"
+}
+
+# The cluster looks at all of it before any of it is applied, so that what it refuses (a field that
+# cannot be changed, a quota, a policy) is said while nothing has happened.
+try_out() {
+  if [ "$known" = no ]; then
+    kube apply --filename "$overlay/namespace.yaml" > /dev/null || refused
   fi
-  if rolled_out && serves && stays_well; then
-    say "$version serves in $environment; commit $release"
-    return
-  fi
+  kube apply --kustomize "$overlay" --dry-run=server > /dev/null || refused
+}
 
+refused() {
+  cp "$scratch/record" "$release"
+  # Made a moment ago, and empty.
+  [ "$known" = yes ] || kube delete namespace "$namespace" --ignore-not-found > /dev/null
+  die "$environment takes none of it, and nothing was changed: mend what is said above"
+}
+
+went_wrong() {
+  why
   [ "$automatic_rollback" = yes ] ||
     die "$version failed in $environment and still is there: make rollback-container ENV=$environment"
-  [ -n "$before" ] ||
-    die "$version failed in $environment, and there is no release before it to go back to"
+  [ -s "$scratch/before" ] ||
+    die "$version failed in $environment, and there is no release before it to go back to: mend it and deploy again, or make destroy-container ENV=$environment"
   say "$version failed in $environment: going back"
-  printf '%s\n' "$written_before" > "$release"
-  # The whole of the pods as they were, config included, and not only the image.
-  kube rollout undo "deployment/$name" --to-revision "$before"
-  rolled_out || die "going back failed too: kubectl --namespace $namespace describe deployment $name"
+  mark_failed
+  cp "$scratch/record" "$release"
+  kube apply --filename "$scratch/before" > /dev/null || die "going back failed too: mend what is said above and deploy again"
+  failed=$deployment
+  deployment=$(serving)
+  [ "$failed" = "$deployment" ] || kube scale "deployment/$failed" --replicas 0 > /dev/null
+  rolled_out "$deployment" ||
+    die "going back failed too: kubectl --namespace $namespace describe deployment $deployment"
   die "$version failed in $environment; the release before it serves again"
 }
 
-# Without a version: to the release before the one that runs now, which then is the newest of all. So
-# a second rollback comes back again; to go further, name a version.
-rollback() {
-  if [ -n "$1" ]; then
-    kept=$(kept_releases)
-    revision=$(printf '%s\n' "$kept" | awk -v version="$1" '$2 == version"" { print $1; exit }')
-    [ -n "$revision" ] ||
-      die "$environment keeps no release $1, but: $(printf '%s\n' "$kept" | awk '!seen[$2]++ { print $2 }' | xargs)"
-    kube rollout undo "deployment/$name" --to-revision "$revision"
-  else
-    kube rollout undo "deployment/$name" || die "$environment has no release to go back to"
-  fi
-  rolled_out || die "going back failed: kubectl --namespace $namespace describe deployment $name"
-  image=$(kube get deployment "$name" --output 'jsonpath={.spec.template.spec.containers[0].image}')
-  version=$(kube get deployment "$name" \
-    --output 'jsonpath={.spec.template.metadata.labels.app\.kubernetes\.io/version}')
-  write_release "${image%@*}" "${image#*@}" "$version"
-  serves || die "$version is back in $environment, but does not serve"
-  say "$version serves in $environment again; commit $release"
-  say "if the config had changed too, revert that as well: the next deploy applies what app.yaml says"
+# What cluster and app say, while the pods that failed are still there to be asked.
+why() {
+  of_version="app.kubernetes.io/name=$name,app.kubernetes.io/version=$version"
+  kube get pods --selector "$of_version" --output \
+    'jsonpath={range .items[*]}{.metadata.name} is {.status.phase}{range .status.conditions[?(@.status=="False")]}; not {.type} {.reason} {.message}{end}{range .status.containerStatuses[*]}; {.restartCount} restarts {.state.waiting.reason} {.state.waiting.message}{end}{"\n"}{end}' >&2 || true
+  kube logs --selector "$of_version" --tail 20 --prefix --ignore-errors >&2 || true
 }
 
-# REVISION VERSION, the newest first; the first is the one that runs.
-kept_releases() {
+# The Deployment whose pods the Service selects.
+serving() {
+  color=$(kube get service "$name" --output 'jsonpath={.spec.selector.color}')
+  say "$name${color:+-$color}"
+}
+
+# Removes the Deployments of a strategy that was left; the arguments stay.
+keep_only() {
+  others=
+  for kept in "$@"; do others=$others${others:+,}metadata.name!=$kept; done
+  kube delete deployments,horizontalpodautoscalers --selector "app.kubernetes.io/name=$name" \
+    --field-selector "$others" > /dev/null
+}
+
+# Notes at the pods of a release that it failed, so that a rollback passes it by.
+mark_failed() {
+  failed=$(newest)
+  [ -z "$failed" ] || [ "$failed" = "$ran" ] ||
+    kube label replicaset "$failed" release=failed --overwrite > /dev/null
+}
+
+# It serves after all.
+unmark() { kube label replicaset "$(newest)" release- > /dev/null; }
+
+newest() { revisions | awk 'NR == 1 { print $3 }'; }
+
+# REVISION VERSION REPLICASET OUTCOME of the Deployment, the newest first, which is the one that runs.
+revisions() {
   kube get replicasets --selector "app.kubernetes.io/name=$name" --no-headers --output \
-    'custom-columns=R:.metadata.annotations.deployment\.kubernetes\.io/revision,V:.metadata.labels.app\.kubernetes\.io/version' |
-    sort -rn
+    'custom-columns=R:.metadata.annotations.deployment\.kubernetes\.io/revision,V:.metadata.labels.app\.kubernetes\.io/version,N:.metadata.name,O:.metadata.labels.release,D:.metadata.ownerReferences[0].name' |
+    awk -v deployment="$deployment" '$5 == deployment' | sort -rn
 }
 
 destroy() {
@@ -139,11 +273,11 @@ destroy() {
   fi
   # First the Ingress, and wait: its controller can remove the balancer only while both are there.
   kube delete ingress "$name" --ignore-not-found
-  kube delete --kustomize "k8s/overlays/$environment" --ignore-not-found
+  kube delete --kustomize "$overlay" --ignore-not-found
   say "removed; the images stay in the registry, and $release still names the last one"
 }
 
-write_release() {
+write_record() {
   cat > "$release" << EOF
 # What runs in $environment. Written by \`make deploy-container ENV=$environment\` and
 # \`make rollback-container ENV=$environment\`; gen seeds it once and never changes it. Commit it.
@@ -151,32 +285,65 @@ apiVersion: kustomize.config.k8s.io/v1alpha1
 kind: Component
 images:
   - name: "$name"
-    newName: $1
-    digest: $2
+    newName: $repository
+    digest: $digest
 labels:
   - pairs:
-      app.kubernetes.io/version: "$3"
+      app.kubernetes.io/version: "$version"
     includeTemplates: true
 EOF
 }
 
-# Ends by itself: a rollout that stands still for progressDeadlineSeconds has failed.
-rolled_out() { kube rollout status "deployment/$name"; }
-
-# A new balancer needs some minutes.
-serves() {
-  within 60 answers && within 600 targets_healthy
+# Reads into repository, digest and version what a Deployment runs.
+read_running() {
+  image=$(kube get deployment "$1" --output 'jsonpath={.spec.template.spec.containers[0].image}')
+  repository=${image%@*}
+  digest=${image#*@}
+  version=$(kube get deployment "$1" \
+    --output 'jsonpath={.spec.template.metadata.labels.app\.kubernetes\.io/version}')
 }
 
-# Several times in a row, so that one slow answer does not undo a release.
+# rolled_out DEPLOYMENT: ends by itself, when all pods are new and available, or when their numbers have
+# stood still for progressDeadlineSeconds. (The cluster's own word for that does not cover pods that
+# are added without being changed.) Pods that cannot even be made end it sooner.
+rolled_out() {
+  stood='' since=$(date +%s) deadline_s=300 refusals=0
+  until kube rollout status "deployment/$1" --timeout 10s 2> /dev/null; do
+    now=$(date +%s)
+    read -r deadline_s numbers refusal << EOF
+$(kube get deployment "$1" --output 'jsonpath={.spec.progressDeadlineSeconds} {.status.updatedReplicas}/{.status.availableReplicas} {.status.conditions[?(@.type=="ReplicaFailure")].message}' ||
+      echo "$deadline_s $stood")
+EOF
+    [ "$numbers" = "$stood" ] || stood=$numbers since=$now
+    if [ $((now - since)) -ge "$deadline_s" ]; then
+      say "$1 made no progress for $deadline_s s" >&2
+      return 1
+    fi
+    [ -n "$refusal" ] || refusals=0
+    if [ -n "$refusal" ] && [ $((refusals += 1)) -ge 3 ]; then
+      say "no pod can be made: $refusal" >&2
+      return 1
+    fi
+    sleep 5
+  done
+}
+
+# serves SERVICE; a new balancer needs some minutes.
+serves() {
+  within 60 answers "$1" && within 600 targets_healthy
+}
+
+# stays_well SERVICE: a failure counts when it comes three times in a row, so that one slow answer
+# does not undo a release.
 stays_well() {
+  [ "$bake_s" -gt 0 ] || return 0
   say "watching it for $bake_s s"
   restarts_before=$(restarts)
   failures=0
   end=$(($(date +%s) + bake_s))
   while [ "$(date +%s)" -lt "$end" ]; do
     sleep 5
-    if answers && no_target_unhealthy && [ "$(restarts)" -le "$restarts_before" ]; then
+    if answers "$1" && no_target_unhealthy && [ "$(restarts)" -le "$restarts_before" ]; then
       failures=0
     else
       failures=$((failures + 1))
@@ -185,9 +352,9 @@ stays_well() {
   done
 }
 
-# What the Service answers, asked through the Kubernetes API: no other way in is needed.
+# What a Service answers, asked through the Kubernetes API: no other way in is needed.
 answers() {
-  kube get --raw "/api/v1/namespaces/$namespace/services/http:$name:http/proxy/version" |
+  kube get --raw "/api/v1/namespaces/$namespace/services/http:$1:http/proxy/version" |
     tr -d ' ' | grep -qF "\"version\":\"$version\""
 }
 
@@ -205,7 +372,7 @@ no_target_unhealthy() {
 
 # What the balancer thinks of each pod, as words on one line.
 targets() {
-  for group in $(kube get targetgroupbindings --output 'jsonpath={.items[*].spec.targetGroupARN}'); do
+  for group in $(kube get "$target_groups" --output 'jsonpath={.items[*].spec.targetGroupARN}'); do
     aws elbv2 describe-target-health --region "$region" --target-group-arn "$group" \
       --query 'TargetHealthDescriptions[].TargetHealth.State' --output text
   done | tr '\n\t' '  '
@@ -214,7 +381,7 @@ targets() {
 # Of the pods that are to stay: those of the release before may still be on their way out, and would
 # hide a restart by taking their own number with them.
 restarts() {
-  kube get pods --selector "app.kubernetes.io/name=$name" --no-headers --output \
+  kube get pods --selector "app.kubernetes.io/name=$name,app.kubernetes.io/version=$version" --no-headers --output \
     'custom-columns=GOING:.metadata.deletionTimestamp,RESTARTS:.status.containerStatuses[*].restartCount' |
     awk -F '[ ,]+' '$1 == "<none>" { for (i = 2; i <= NF; i++) total += $i } END { print total + 0 }'
 }
@@ -231,7 +398,7 @@ within() {
 
 say() { printf '%s\n' "$*"; }
 die() {
-  printf '%s\n' "$*" >&2
+  say "$*" >&2
   exit 1
 }
 
