@@ -5,7 +5,7 @@ DEMO ?= build/demo
 # Where tools/install puts the outside tools.
 TOOLS := $(or $(GEN_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gen-tools)
 
-.PHONY: help demo test lint types fast live golden lock bench facts clean
+.PHONY: help demo test watch lint types fast live golden lock bench facts clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: .venv/run  ## make a sample project, show its tree and what the checks say
 	@echo && export PATH="$(CURDIR)/$(BIN):$(TOOLS)/bin:$$PATH" && \
 	  if test -d $(TOOLS)/schemas; then export GEN_KUBERNETES_SCHEMAS=$(TOOLS)/schemas; fi && \
 	  cd $(DEMO)/sample-app && gen check
+
+watch: .venv/dev  ## watch a rollout, a failed one and a rollback on a local control plane; STRATEGY=canary
+	$(BIN)/python -m tests.live.watch $(STRATEGY)
 
 test: lint types fast live  ## everything; a missing outside tool skips its tests and says so
 
