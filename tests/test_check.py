@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from generator.check.artifacts import read_manifests
+from generator.check.registry import CHECKS, TOOLS
 from generator.cli import main
 from generator.problems import GenError
-from tests import tools
+from generator.project.check import look_at
+from generator.tree import File, FileTree
 from tests.golden import CASES
 
-OURS = ("--skip", "hadolint", "--skip", "kubeconform")
+OURS = tuple(word for tool in TOOLS for word in ("--skip", tool.rule))
 PROJECTS = sorted(folder.name for folder in CASES.glob("new-*"))
 
 
@@ -68,6 +73,10 @@ DEPLOYMENT = "k8s/base/deployment.yaml"
 INGRESS = "k8s/overlays/prod/ingress.yaml"
 OVERLAY = "k8s/overlays/prod/kustomization.yaml"
 PATCH = "k8s/overlays/prod/deployment-patch.yaml"
+POLICY = "k8s/base/network-policy.yaml"
+BUDGET = "k8s/base/pod-disruption-budget.yaml"
+SCALER = "k8s/overlays/prod/horizontal-pod-autoscaler.yaml"
+RELEASE = "releases/prod/kustomization.yaml"
 CLASS = "k8s/overlays/prod/secrets/secret-provider-class.yaml"
 BREAKS = [
     ("X-01", "Dockerfile", "EXPOSE 3000", "EXPOSE 8080"),
@@ -76,7 +85,16 @@ BREAKS = [
     ("X-01", DEPLOYMENT, 'value: "3000"', 'value: "8080"'),
     ("X-01", DEPLOYMENT, "port: http", "port: 8080"),
     ("X-01", "k8s/base/service.yaml", "targetPort: http", "targetPort: 8080"),
-    ("X-01", "k8s/base/network-policy.yaml", "port: 3000", "port: 8080"),
+    ("X-01", POLICY, "port: http", "port: 8080"),
+    ("X-01", POLICY, "port: http", "port: web"),
+    (
+        "X-01",
+        POLICY,
+        "- ports:\n        - protocol: TCP\n          port: http\n",
+        "- {}\n",
+    ),
+    ("X-01", "k8s/base/service.yaml", "targetPort: http", "targetPort: web"),
+    ("X-01", "Makefile", "PORT=3000", "PORT=8080"),
     ("X-02", "Dockerfile", "/alive", "/healthz"),
     ("X-02", DEPLOYMENT, "path: /alive", "path: /healthz"),
     ("X-02", DEPLOYMENT, "path: /ready", "path: /readyz"),
@@ -125,6 +143,171 @@ BREAKS = [
 ]
 
 
+# What is taken away or loosened, rather than changed: no value is left that could be compared.
+LOOSENED = [
+    (
+        "X-02",
+        DEPLOYMENT,
+        "port: http\n            periodSeconds: 10",
+        "port: http\n              scheme: HTTPS",
+    ),
+    (
+        "X-02",
+        DEPLOYMENT,
+        "livenessProbe:\n            httpGet:\n              path: /alive",
+        "livenessProbe:\n            httpGet:\n              path: /ready",
+    ),
+    ("X-02", DEPLOYMENT, "readinessProbe:", "unusedProbe:"),
+    ("X-02", DEPLOYMENT, "livenessProbe:", "unusedProbe:"),
+    ("X-02", DEPLOYMENT, "startupProbe:", "unusedProbe:"),
+    (
+        "X-02",
+        DEPLOYMENT,
+        "readinessProbe:\n            httpGet:\n              path: /ready\n              port: http",
+        "readinessProbe:\n            tcpSocket:\n              port: http",
+    ),
+    ("X-02", INGRESS, "    alb.ingress.kubernetes.io/healthcheck-path: /ready\n", ""),
+    (
+        "X-02",
+        INGRESS,
+        "healthcheck-path: /ready",
+        "healthcheck-path: /ready\n    alb.ingress.kubernetes.io/backend-protocol: HTTPS",
+    ),
+    ("X-03", "Dockerfile", "FROM ${BASE_IMAGE} AS runtime", "FROM node:22-slim AS runtime"),
+    ("X-04", "Dockerfile", "USER 10001:10001\n", ""),
+    ("X-04", "Dockerfile", "USER 10001:10001", "USER node"),
+    ("X-04", "Dockerfile", "USER 10001:10001", "USER 20001:10001"),
+    ("X-04", DEPLOYMENT, "        runAsUser: 10001\n", ""),
+    ("X-05", DEPLOYMENT, "seconds: 15", "seconds: 2"),
+    ("X-05", DEPLOYMENT, "seconds: 15", "seconds: 25"),
+    ("X-05", DEPLOYMENT, "preStop:", "postStart:"),
+    ("X-05", DEPLOYMENT, "      terminationGracePeriodSeconds: 65\n", ""),
+    ("X-07", INGRESS, "deregistration_delay.timeout_seconds=45,", ""),
+    ("X-11", SCALER, "  minReplicas: 3\n", ""),
+    ("X-11", SCALER, "averageUtilization: 70", "averageUtilization: 95"),
+    ("X-11", BUDGET, "maxUnavailable: 1", "minAvailable: 1"),
+    ("X-11", BUDGET, "maxUnavailable: 1", "minAvailable: 60%"),
+    ("X-11", PATCH, "maxUnavailable: 0", "maxUnavailable: 100%"),
+    (
+        "X-11",
+        PATCH,
+        "type: RollingUpdate\n    rollingUpdate:\n      maxSurge: 25%\n      maxUnavailable: 0",
+        "type: Recreate",
+    ),
+    ("X-11", PATCH, "maxSurge: 25%\n      maxUnavailable: 0", "maxSurge: 25%"),
+    ("X-13", PATCH, "envFrom:", "unused:"),
+    ("X-13", PATCH, "- name: API_TOKEN_FILE", "- name: API_TOKEN_PATH"),
+    ("X-13", PATCH, "- name: NODE_OPTIONS", "- name: LOG_LEVEL"),
+    ("X-13", PATCH, "- name: NODE_OPTIONS", "- name: API_TOKEN"),
+    ("X-13", "Dockerfile", "ENV NODE_ENV=production", "ENV API_TOKEN=x NODE_ENV=production"),
+    ("X-13", "Makefile", "\t  LOG_LEVEL=info \\\n", ""),
+    ("X-13", "Makefile", "PAGE_SIZE=50", "PAGE_SIZE=5"),
+    ("X-14", INGRESS, "owner=web-team,", ""),
+    ("X-14", INGRESS, "env=prod", "env=dev"),
+    ("X-14", INGRESS, "managed-by=gen", "managed-by=hand"),
+    ("X-14", OVERLAY, "    includeTemplates: true\n", ""),
+    ("X-15", RELEASE, "newName: 123456789012.dkr.ecr", "newName: 999999999999.dkr.ecr"),
+    ("X-15", RELEASE, "- name: photo-service", "- name: photos"),
+    ("X-15", RELEASE, "    newTag: nothing-released-yet\n", ""),
+    ("X-15", OVERLAY, "  - ../../../releases/prod\n", "  []\n"),
+    (
+        "X-18",
+        "k8s/base/service.yaml",
+        "selector:\n    app.kubernetes.io/name: photo-service",
+        "selector:\n    app.kubernetes.io/name: photos",
+    ),
+    (
+        "X-18",
+        "k8s/base/service.yaml",
+        "  selector:\n    app.kubernetes.io/name: photo-service\n",
+        "",
+    ),
+    ("X-18", BUDGET, "app.kubernetes.io/name: photo-service", "app.kubernetes.io/name: photos"),
+    ("X-18", POLICY, "app.kubernetes.io/name: photo-service", "app.kubernetes.io/name: photos"),
+    ("X-18", BUDGET, "  name: photo-service", "  name: photos"),
+    ("X-18", POLICY, "  name: photo-service", "  name: photos"),
+    ("default-deny", POLICY, "podSelector: {}", "podSelector: {matchLabels: {app: x}}"),
+    ("default-deny", POLICY, "policyTypes: [Ingress, Egress]", "policyTypes: [Ingress]"),
+    ("default-deny", POLICY, "podSelector: {}", "podSelector: {}\n  egress: [{}]"),
+    ("resources", PATCH, 'cpu: "500m"', "cpu: 100m"),
+    ("resources", PATCH, '              memory: "512Mi"\n', ""),
+    ("resources", PATCH, "limits:", "unused:"),
+    ("resources", PATCH, 'cpu: "1"', "cpu: 400m"),
+    ("pod-security", DEPLOYMENT, "        runAsNonRoot: true\n", ""),
+    (
+        "pod-security",
+        DEPLOYMENT,
+        "allowPrivilegeEscalation: false",
+        "allowPrivilegeEscalation: false\n            runAsNonRoot: false",
+    ),
+    ("pod-security", DEPLOYMENT, "type: RuntimeDefault", "type: Unconfined"),
+    ("pod-security", DEPLOYMENT, "            allowPrivilegeEscalation: false\n", ""),
+    ("pod-security", DEPLOYMENT, "privileged: false", "privileged: true"),
+    ("pod-security", DEPLOYMENT, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
+    ("pod-security", DEPLOYMENT, "drop: [ALL]", "drop: [NET_RAW]"),
+    ("pod-security", DEPLOYMENT, "drop: [ALL]", "drop: [ALL]\n              add: [NET_ADMIN]"),
+    ("pod-security", DEPLOYMENT, "      automountServiceAccountToken: false\n", ""),
+    ("pod-security", DEPLOYMENT, "enableServiceLinks: false", "hostNetwork: true"),
+    (
+        "pod-security",
+        DEPLOYMENT,
+        "containerPort: 3000",
+        "containerPort: 3000\n              hostPort: 3000",
+    ),
+    (
+        "pod-security",
+        DEPLOYMENT,
+        "emptyDir:\n            sizeLimit: 64Mi",
+        "hostPath:\n            path: /tmp",
+    ),
+    (
+        "pod-security",
+        PATCH,
+        "envFrom:",
+        "securityContext: {readOnlyRootFilesystem: false}\n          envFrom:",
+    ),
+    (
+        "pod-security",
+        "k8s/overlays/prod/namespace.yaml",
+        "enforce: restricted",
+        "enforce: baseline",
+    ),
+]
+BREAKS += LOOSENED
+
+
+COLORS = "k8s/overlays/prod/colors/services.yaml"
+
+
+@pytest.mark.parametrize(
+    ("rule", "file", "old", "new"),
+    [
+        (
+            "X-18",
+            INGRESS,
+            '"serviceName": "photo-service-green"',
+            '"serviceName": "photo-service-red"',
+        ),
+        ("X-18", COLORS, "color: green", "color: red"),
+        ("X-18", COLORS, "name: photo-service-green", "name: photo-service-red"),
+        ("X-01", COLORS, "targetPort: http", "targetPort: 8080"),
+        ("pod-security", DEPLOYMENT, "runAsNonRoot: true", "runAsNonRoot: false"),
+    ],
+)
+def test_two_sets_of_pods(tmp_path: Path, rule: str, file: str, old: str, new: str) -> None:
+    """Where two sets of pods take turns, both are looked at, and their color is no finding."""
+    spec = ["--spec", str(CASES / "new-full/app.yaml"), "--set", "rollout.strategy=blue_green"]
+    run(tmp_path, "new", *spec, "--dir", "project")
+    project = tmp_path / "project"
+    assert run(project, "check", *OURS)[1]["findings"] == []
+    replace(project, file, old, new)
+
+    code, report = run(project, "check", *OURS)
+
+    assert rule in {one["rule"] for one in report["findings"] if one["file"] == file}
+    assert code == 1
+
+
 @pytest.mark.parametrize(
     ("rule", "file", "old", "new"), BREAKS, ids=[f"{b[0]} {b[3]!r}" for b in BREAKS]
 )
@@ -138,6 +321,16 @@ def test_a_broken_seam_is_found(project: Path, rule: str, file: str, old: str, n
     assert {one["rule"] for one in found} == {rule}
     assert all(one["fix"] for one in found)
     assert code == 1
+
+
+def test_a_rollout_that_takes_all_copies_away(project: Path) -> None:
+    """Recreate is said as what it is, whatever numbers the spec has for a rolling one."""
+    replace(project, PATCH, "type: RollingUpdate", "type: Recreate")
+
+    _, report = run(project, "check", *OURS)
+
+    (found,) = report["findings"]
+    assert "takes all copies away" in found["message"]
 
 
 def test_a_finding_names_the_line(project: Path) -> None:
@@ -161,6 +354,113 @@ def test_an_edit_alone_is_no_finding(project: Path) -> None:
     code, report = run(project, "check", *OURS)
 
     assert (code, report["findings"]) == (0, [])
+
+
+# Another container, Deployment, Service, policy: whatever somebody adds is not what gen promised.
+_SIDECAR = """\
+        - name: proxy
+          image: envoy:v1
+          ports: [{name: admin, containerPort: 9901}]
+          securityContext: {runAsUser: 10500}
+          env: [{name: PORT, value: "9901"}]
+      containers_end: []
+"""
+_OWN = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cache}
+spec:
+  replicas: 1
+  template: {spec: {containers: [{name: cache, image: "redis:8", ports: [{containerPort: 6379}]}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cache}
+spec: {selector: {app: cache}, ports: [{port: 6379, targetPort: 6379}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: cache}
+spec: {podSelector: {matchLabels: {app: cache}}, ingress: [{ports: [{port: 6379}]}]}
+"""
+
+
+def test_additions_are_no_finding(project: Path) -> None:
+    """Containers and objects that somebody put beside the app are theirs, and so are their ports."""
+    replace(
+        project,
+        DEPLOYMENT,
+        "      volumes:\n",
+        _SIDECAR.replace("      containers_end: []\n", "") + "      volumes:\n",
+    )
+    replace(
+        project,
+        "k8s/base/service.yaml",
+        "  ports:\n",
+        "  ports:\n    - {name: admin, port: 81, targetPort: 9901}\n",
+    )
+    replace(project, "k8s/base/kustomization.yaml", "resources:\n", "resources:\n  - cache.yaml\n")
+    (project / "k8s/base/cache.yaml").write_text(_OWN)
+
+    code, report = run(project, "check", *OURS)
+
+    assert (code, report["findings"]) == (0, [])
+
+
+def test_the_same_in_other_words_is_no_finding(project: Path) -> None:
+    """Ports by name or number, quantities in another unit, users that changed everywhere alike."""
+    replace(project, POLICY, "port: http", "port: 3000")
+    replace(project, "k8s/base/service.yaml", "targetPort: http", "targetPort: 3000")
+    replace(project, PATCH, 'cpu: "500m"', "cpu: 0.5")
+    replace(project, PATCH, 'memory: "512Mi"', "memory: 524288Ki")
+    for file in ("Dockerfile", DEPLOYMENT):
+        path = project / file
+        path.write_text(path.read_text().replace("10001", "20001"))
+
+    code, report = run(project, "check", *OURS)
+
+    assert (code, report["findings"]) == (0, [])
+
+
+def test_a_budget_is_measured_by_its_environment(project: Path) -> None:
+    """A budget of prod alone is compared with the floor of prod, not with the lowest there is."""
+    budget = (project / BUDGET).read_text().replace("maxUnavailable: 1", "minAvailable: 2")
+    (project / "k8s/overlays/prod/budget.yaml").write_text(budget)
+    replace(project, OVERLAY, "resources:\n", "resources:\n  - budget.yaml\n")
+
+    assert run(project, "check", *OURS)[1]["findings"] == []
+    replace(project, "k8s/overlays/prod/budget.yaml", "minAvailable: 2", "minAvailable: 3")
+    _, report = run(project, "check", *OURS)
+
+    assert [(one["rule"], one["file"]) for one in report["findings"]] == [
+        ("X-11", "k8s/overlays/prod/budget.yaml")
+    ]
+
+
+JUNK = ("[]", "{}", "null", "-1", "!odd {a: [b]}", "2026-13-45", "&a [*a]", "[[x]]")
+
+
+def test_junk_in_a_manifest_is_no_crash(made: Path) -> None:
+    """Whatever a value of a manifest is replaced by, the checks end, with findings or without."""
+    subject, _ = look_at(made, dt.date(2026, 11, 24))
+    # What the spec makes is no junk; reading it again for each line would take all the time.
+    subject = subject._replace(wanted=FileTree({}))
+    places = [
+        (path, at, line)
+        for path in subject.files
+        if path.startswith(("k8s/base/", "k8s/overlays/prod/", "releases/prod/"))
+        for at, line in enumerate(subject.files.text(path).splitlines())
+        if re.search(r"^[^#]*(: |- |:$)", line)
+    ]
+    for turn, (path, at, line) in enumerate(places[::3]):
+        lines = subject.files.text(path).splitlines()
+        lines[at] = re.sub(r"(: |- |:$).*", r"\1 ", line, count=1) + JUNK[turn % len(JUNK)]
+        manifests, unreadable = read_manifests(FileTree({path: File("\n".join(lines).encode())}))
+        others = [one for one in subject.manifests if one.file != path]
+        changed = subject._replace(manifests=(*others, *manifests), unreadable=unreadable)
+        for check in CHECKS:
+            list(check.run(changed))
+    assert len(places) > 100
 
 
 def test_a_deleted_file_is_found(project: Path) -> None:
@@ -191,7 +491,9 @@ def test_a_change_made_in_both_places_is_no_drift(project: Path) -> None:
     replace(project, "app.yaml", "max: 30", "max: 40")
     hpa = "k8s/overlays/prod/horizontal-pod-autoscaler.yaml"
     replace(project, hpa, "maxReplicas: 30", "maxReplicas: 40")
-    replace(project, "README.md", "3 to 30", "3 to 40")
+    spec = str(project / "app.yaml")
+    run(project.parent, "new", "--spec", spec, "--dir", "fresh")
+    shutil.copy(project.parent / "fresh/README.md", project / "README.md")
 
     code, report = run(project, "check", *OURS)
 
@@ -217,68 +519,6 @@ def test_one_check_alone(project: Path) -> None:
 def test_below_the_project_folder(project: Path) -> None:
     """A check works from any folder of the project."""
     assert run(project / "k8s/base", "check", *OURS)[0] == 0
-
-
-def test_a_missing_tool_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool that is not there is named with how to get it, and ends the command under --strict."""
-    monkeypatch.setenv("PATH", "/nowhere")
-
-    code, report = run(project, "check")
-    strict, refused = run(project, "check", "--strict")
-
-    missing = {one["rule"]: one["note"] for one in report["checks"] if one["status"] == "missing"}
-    assert set(missing) == {"hadolint", "kubeconform"}
-    assert "not found; " in missing["hadolint"]
-    assert code == 0
-    assert (strict, refused["problems"][0]["code"]) == (3, "tool-missing")
-
-
-@pytest.mark.parametrize(
-    ("tool", "edit"),
-    [
-        ("hadolint", ("Dockerfile", "WORKDIR /app", "WORKDIR app")),
-        ("kubeconform", (DEPLOYMENT, "periodSeconds: 10", "periodSecond: 10")),
-        ("kubeconform", (OVERLAY, "kind: Kustomization", "kind: Kustomisation")),
-    ],
-)
-def test_an_outside_tool_finds(
-    project: Path, monkeypatch: pytest.MonkeyPatch, tool: str, edit: tuple[str, str, str]
-) -> None:
-    """What an outside tool reports becomes a finding of ours."""
-    tools.need("kubectl")
-    tools.need(tool)
-    monkeypatch.setenv("PATH", tools.search_path())
-    monkeypatch.setenv("GEN_KUBERNETES_SCHEMAS", str(tools.cache() / "schemas"))
-    assert run(project, "check", "--only", tool)[0] == 0
-    replace(project, *edit)
-
-    code, report = run(project, "check", "--only", tool)
-
-    assert report["findings"]
-    assert code == 1
-
-
-@pytest.mark.parametrize("name", PROJECTS)
-@pytest.mark.parametrize("kubernetes", ["1.36", "1.37"])
-def test_goldens_fit_kubernetes(
-    name: str, kubernetes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every golden passes hadolint, and kubeconform against this and the next minor version."""
-    for tool in ("kubectl", "kubeconform", "hadolint"):
-        tools.need(tool)
-    schemas = tmp_path / "schemas"
-    schemas.mkdir()
-    (schemas / "1.36").symlink_to(tools.cache() / "schemas" / kubernetes)
-    monkeypatch.setenv("PATH", tools.search_path())
-    monkeypatch.setenv("GEN_KUBERNETES_SCHEMAS", str(schemas))
-    case = CASES / name
-    source = ["--spec", str(case / "app.yaml")] if (case / "app.yaml").exists() else ["my-app"]
-    run(tmp_path, "new", *source, "--dir", "out")
-
-    _, report = run(tmp_path / "out", "check", "--only", "hadolint", "--only", "kubeconform")
-
-    assert report["findings"] == []
-    assert {one["status"] for one in report["checks"]} == {"passed"}
 
 
 def test_not_a_project(tmp_path: Path) -> None:

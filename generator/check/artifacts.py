@@ -34,23 +34,30 @@ class Unreadable(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """One YAML document of a file."""
+    """One YAML document of a file; `kind` and `name` are empty where it has none."""
 
     file: str
     node: Node
-
-    @property
-    def kind(self) -> str:
-        return str(self.get("kind") or "")
+    kind: str
+    name: str
 
     def find(self, *path: Step) -> Iterator[Value]:
-        """Every value at a path; `*` stands for each item of a list or mapping."""
+        """Every value at a path; `*` stands for each item of a list or mapping, `name=app` for the
+        items of a list that have this name."""
         for node, line in _find(self.node, path, self.node.start_mark.line + 1):
-            yield Value(SafeConstructor().construct_document(node), self.file, line)
+            yield Value(_plain(node), self.file, line)
 
     def get(self, *path: Step) -> Any:
         """The first value at a path, or None."""
         return next((found.value for found in self.find(*path)), None)
+
+
+def _plain(node: Node) -> Any:
+    """What a node says; None for what YAML can write and no manifest may hold, such as other tags."""
+    try:
+        return SafeConstructor().construct_document(node)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        return None
 
 
 def _find(node: Node, path: tuple[Step, ...], line: int) -> Iterator[tuple[Node, int]]:
@@ -64,8 +71,16 @@ def _find(node: Node, path: tuple[Step, ...], line: int) -> Iterator[tuple[Node,
                 yield from _find(value, rest, key.start_mark.line + 1)
     elif isinstance(node, SequenceNode):
         for index, item in enumerate(node.value):
-            if head in ("*", index):
+            if head in ("*", index) or _has(item, head):
                 yield from _find(item, rest, item.start_mark.line + 1)
+
+
+def _has(item: Node, head: Step) -> bool:
+    """Whether an item of a list is one that `key=value` means."""
+    key, equals, text = str(head).partition("=")
+    return bool(equals and isinstance(item, MappingNode)) and any(
+        (name.value, value.value) == (key, text) for name, value in item.value
+    )
 
 
 def read_manifests(files: FileTree) -> tuple[tuple[Manifest, ...], tuple[Unreadable, ...]]:
@@ -77,13 +92,19 @@ def read_manifests(files: FileTree) -> tuple[tuple[Manifest, ...], tuple[Unreada
             continue
         try:
             nodes = yaml.compose_all(files.text(path), Loader=_LOADER)
-            found += [Manifest(path, node) for node in nodes if node is not None]
+            found += [_manifest(path, node) for node in nodes if node is not None]
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 0
             broken.append(Unreadable(path, line, error.problem or "this is no YAML"))
         except (UnicodeDecodeError, yaml.YAMLError):
             broken.append(Unreadable(path, 0, "this is no text"))
     return tuple(found), tuple(broken)
+
+
+def _manifest(path: str, node: Node) -> Manifest:
+    nameless = Manifest(path, node, "", "")
+    kind, name = nameless.get("kind"), nameless.get("metadata", "name")
+    return nameless._replace(kind=str(kind or ""), name=str(name or ""))
 
 
 class Instruction(NamedTuple):

@@ -5,11 +5,24 @@ Each check reads the files as they are, edits included.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from generator.check import Check, Finding, Subject
-from generator.check.artifacts import Manifest, Step, Value
-from generator.check.reading import ALB, CONTAINER, POD, below, kinds, same
+from generator.check.artifacts import Manifest, Step, Value, read_manifests
+from generator.check.reading import (
+    ALB,
+    COLORS,
+    CONTAINERS,
+    NOTE,
+    POD,
+    below,
+    kinds,
+    mapping,
+    named,
+    same,
+)
+from generator.render.context import Context
 
 
 def references(subject: Subject) -> Iterator[Finding]:
@@ -45,7 +58,7 @@ _NAMED: tuple[tuple[str, tuple[Step, ...], str, tuple[Step, ...]], ...] = (
     ),
     (
         "Deployment",
-        (*CONTAINER, "envFrom", "*", "configMapRef", "name"),
+        (*CONTAINERS, "envFrom", "*", "configMapRef", "name"),
         "Kustomization",
         ("configMapGenerator", "*", "name"),
     ),
@@ -60,37 +73,46 @@ _NAMED: tuple[tuple[str, tuple[Step, ...], str, tuple[Step, ...]], ...] = (
 
 def _objects(manifests: list[Manifest]) -> Iterator[Finding]:
     for kind, path, provider, where in _NAMED:
-        names = {v.value for m in manifests if m.kind == provider for v in m.find(*where)}
+        names = {str(v.value) for m in manifests if m.kind == provider for v in m.find(*where)}
         for manifest in manifests:
             if manifest.kind == kind:
                 for value in manifest.find(*path):
-                    if value.value not in names:
+                    if str(value.value) not in names:
                         what = "ConfigMap" if provider == "Kustomization" else provider
-                        yield _unknown(value, what, sorted(map(str, names)))
+                        yield _unknown(value, what, sorted(names))
 
 
 def _backends(manifests: list[Manifest]) -> Iterator[Finding]:
     """The Services that an Ingress sends requests to, and their ports."""
-    ports: dict[str, set[object]] = {}
+    ports: dict[str, set[str]] = {}
     for manifest in manifests:
         if manifest.kind == "Service":
-            found = ports.setdefault(str(manifest.get("metadata", "name")), set())
+            found = ports.setdefault(manifest.name, set())
             for key in ("name", "port"):
-                found |= {v.value for v in manifest.find("spec", "ports", "*", key)}
+                found |= {str(v.value) for v in manifest.find("spec", "ports", "*", key)}
     for manifest in (m for m in manifests if m.kind == "Ingress"):
-        actions = manifest.get("metadata", "annotations") or {}
+        yield from _actions(manifest, sorted(ports))
+        actions = mapping(next(manifest.find(*NOTE), None))
         for value in manifest.find(
             "spec", "rules", "*", "http", "paths", "*", "backend", "service"
         ):
-            name, port = value.value.get("name"), value.value.get("port", {})
+            name, port = str(mapping(value).get("name")), mapping(value).get("port")
             if f"{ALB}actions.{name}" in actions:
                 continue
+            asked = [str(text) for text in port.values()] if isinstance(port, dict) else []
             if name not in ports:
                 yield _unknown(value._replace(value=name), "Service", sorted(ports))
-            elif not ports[name] & {port.get("name"), port.get("number")}:
-                wanted = port.get("name") or port.get("number")
-                known = sorted(map(str, ports[name]))
-                yield _unknown(value._replace(value=wanted), f"port of the Service {name}", known)
+            elif not ports[name] & set(asked):
+                what = value._replace(value=", ".join(asked))
+                yield _unknown(what, f"port of the Service {name}", sorted(ports[name]))
+
+
+def _actions(manifest: Manifest, services: list[str]) -> Iterator[Finding]:
+    """The Services that an annotation divides requests between."""
+    for action in manifest.find(*NOTE, "*"):
+        for name in re.findall(r'"serviceName": *"([^"]*)"', str(action.value)):
+            if name not in services:
+                yield _unknown(action._replace(value=name), "Service", services)
 
 
 def _unknown(value: Value, what: str, known: list[str]) -> Finding:
@@ -131,6 +153,102 @@ _NAMESPACE: dict[str, tuple[tuple[Step, ...], ...]] = {
 }
 
 
+def selectors(subject: Subject) -> Iterator[Finding]:
+    """X-18: What chooses pods by their labels (Service, budget, policy, Deployment) finds the app's."""
+    for environment in subject.context["environments"]:
+        labels = _pod_labels(subject, environment)
+        for kind, path in _SELECTORS.items():
+            manifests = list(named(subject, kind, environment))
+            chosen = [(one, value) for one in manifests for value in one.find(*path)]
+            for _, value in chosen:
+                yield from _selects(value, kind, labels, colors=_colors(environment))
+            # A patch need not repeat the selector; the object that it patches must have one.
+            for manifest in manifests:
+                if manifest.name not in {one.name for one, _ in chosen}:
+                    nothing = Value({}, manifest.file, manifest.node.start_mark.line + 1)
+                    yield from _selects(nothing, kind, labels, colors=False)
+
+
+_SELECTORS: dict[str, tuple[Step, ...]] = {
+    "Deployment": ("spec", "selector", "matchLabels"),
+    "Service": ("spec", "selector"),
+    "PodDisruptionBudget": ("spec", "selector", "matchLabels"),
+    "NetworkPolicy": ("spec", "podSelector", "matchLabels"),
+}
+
+
+def _colors(environment: Context) -> bool:
+    """Whether two sets of pods take turns: which one is on is written by a release, not here."""
+    return bool(environment["rollout"]["strategy"] != "rolling")
+
+
+def _pod_labels(subject: Subject, environment: Context) -> dict[str, str]:
+    """The labels that the app's pods have in an environment, once kustomize has built it."""
+    found: dict[str, str] = {}
+    for manifest in named(subject, "Deployment", environment):
+        for value in manifest.find("spec", "template", "metadata", "labels"):
+            found |= {str(key): str(text) for key, text in mapping(value).items()}
+    folders = (
+        "k8s/base/",
+        f"releases/{environment['name']}/",
+        f"k8s/overlays/{environment['name']}/",
+    )
+    for folder in folders:
+        for manifest in below(subject, folder):
+            if manifest.kind not in ("Kustomization", "Component"):
+                continue
+            groups = [mapping(value) for value in manifest.find("labels", "*")]
+            added = [one for one in groups if {"includeTemplates", "includeSelectors"} & set(one)]
+            for pairs in (*(one.get("pairs") for one in added), manifest.get("commonLabels")):
+                if isinstance(pairs, dict):
+                    found |= {str(key): str(text) for key, text in pairs.items()}
+    return found
+
+
+def _selects(value: Value, kind: str, labels: dict[str, str], *, colors: bool) -> Iterator[Finding]:
+    wanted = {str(key): str(text) for key, text in mapping(value).items()}
+    if colors and wanted.get("color") in COLORS:
+        del wanted["color"]
+    wrong = [f"{key}: {text}" for key, text in wanted.items() if labels.get(key) != text]
+    if wrong or not wanted:
+        yield Finding(
+            "X-18",
+            value.file,
+            value.line,
+            f"no pod of the app has the label {', '.join(wrong)}"
+            if wrong
+            else f"this {kind} selects no pods",
+            f"The pods have: {', '.join(f'{key}: {text}' for key, text in sorted(labels.items()))}.",
+        )
+
+
+def objects(subject: Subject) -> Iterator[Finding]:
+    """X-18: Every object that the spec makes is there, under its name, wherever it is written."""
+    wanted, _ = read_manifests(subject.wanted)
+    for environment in subject.context["environments"]:
+        folders = ("k8s/base/", f"k8s/overlays/{environment['name']}/")
+        there = {(one.kind, one.name) for one in subject.manifests if one.file.startswith(folders)}
+        for manifest in wanted:
+            kind, name = manifest.kind, manifest.name
+            # What is in no file any more is named as such, and where one cannot be read, that is.
+            lost = manifest.file not in subject.files or manifest.file in {
+                broken.file for broken in subject.unreadable
+            }
+            if (
+                manifest.file.startswith(folders)
+                and name
+                and not lost
+                and (kind, name) not in there
+            ):
+                yield Finding(
+                    "X-18",
+                    manifest.file,
+                    0,
+                    f"there is no {kind} named {name}",
+                    "Bring it back, or take out of the spec what asks for it.",
+                )
+
+
 def _joined(folder: str, path: str) -> str:
     parts = folder.split("/")
     for part in path.split("/"):
@@ -148,4 +266,6 @@ def _exists(subject: Subject, path: str) -> bool:
 CHECKS: tuple[Check, ...] = (
     Check("X-10", "one namespace for an environment", namespaces),
     Check("X-18", "what one file names, another provides", references),
+    Check("X-18", "every object that the spec makes is there", objects),
+    Check("X-18", "what chooses pods by label finds the app's", selectors),
 )

@@ -8,11 +8,15 @@ from typing import Any
 
 from generator.check import Finding, Subject
 from generator.check.artifacts import Instruction, Manifest, Step, Value, dockerfile, last_stage
+from generator.render.context import Context
 from generator.tree import RelPath
 
-POD: tuple[Step, ...] = ("spec", "template", "spec")
-CONTAINER: tuple[Step, ...] = (*POD, "containers", "*")
+Path = tuple[Step, ...]
+POD: Path = ("spec", "template", "spec")
+CONTAINERS: Path = (*POD, "containers", "*")
 ALB = "alb.ingress.kubernetes.io/"
+NOTE: Path = ("metadata", "annotations")
+COLORS = ("blue", "green")
 
 
 def kinds(subject: Subject, *wanted: str) -> Iterator[Manifest]:
@@ -25,10 +29,64 @@ def below(subject: Subject, path: str) -> Iterator[Manifest]:
     return (manifest for manifest in subject.manifests if manifest.file.startswith(path))
 
 
+def named(subject: Subject, kind: str, environment: Context | None = None) -> Iterator[Manifest]:
+    """The app's own objects of a kind, base first; in one environment where one is given.
+
+    What somebody adds beside them, under other names, is theirs: nobody promised anything about it.
+    """
+    app = subject.context["name"]
+    names = {app, *(f"{app}-{color}" for color in COLORS)}
+    folders = ("k8s/base/", f"k8s/overlays/{environment['name']}/" if environment else "k8s/")
+    for folder in folders if environment else folders[1:]:
+        for manifest in below(subject, folder):
+            if manifest.kind == kind and manifest.name in names:
+                yield manifest
+
+
 def values(subject: Subject, kind: str, *path: Step) -> Iterator[Value]:
-    """Every value at a path in the manifests of a kind."""
-    for manifest in kinds(subject, kind):
+    """Every value at a path in the app's own objects of a kind."""
+    for manifest in named(subject, kind):
         yield from manifest.find(*path)
+
+
+def layered(subject: Subject, environment: Context, kind: str, *path: Step) -> Value | None:
+    """The value that counts in an environment: the overlay's where it has one, else the base's."""
+    found = [v for m in named(subject, kind, environment) for v in m.find(*path)]
+    return found[-1] if found else None
+
+
+def place(subject: Subject, environment: Context, kind: str, *path: Step) -> Value | None:
+    """The value that counts; where there is none, the deepest part of the path that is there."""
+    if found := layered(subject, environment, kind, *path):
+        return found
+    for length in range(len(path) - 1, -1, -1):
+        for manifest in named(subject, kind, environment):
+            for value in manifest.find(*path[:length]):
+                return value
+    return None
+
+
+def container(subject: Subject) -> Path:
+    """The path of the app's container among those that somebody may have put beside it."""
+    app, names = subject.context["name"], []
+    for manifest in named(subject, "Deployment"):
+        for value in manifest.find(*CONTAINERS, "name"):
+            path = (*POD, "containers", f"name={value.value}")
+            image = manifest.get(*path, "image")
+            if image == app:
+                return path
+            names += [path] if image else []
+    return names[0] if names else (*POD, "containers", "name=app")
+
+
+def mapping(value: Value | None) -> dict[str, Any]:
+    """A value that should be a mapping; empty where it is not one, which the schemas say."""
+    return value.value if value and isinstance(value.value, dict) else {}
+
+
+def number(value: object) -> int:
+    """A value that should be a whole number; 0 where it is not one, which the schemas say."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def image(subject: Subject, word: str) -> Iterator[Instruction]:

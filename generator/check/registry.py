@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from generator.check import Check, names, release, state, traffic
-from generator.check.tools import Tool, hadolint, kubeconform
+from generator.check import Check, config, names, pods, release, scale, state, traffic
+from generator.check.tools import (
+    Tool,
+    checkov,
+    hadolint,
+    kubeconform,
+    kubernetes_validate,
+    trivy,
+)
 
-_SEAMS = sorted((*names.CHECKS, *traffic.CHECKS, *release.CHECKS), key=lambda check: check.rule)
+_SEAMS = sorted(
+    (check for room in (names, traffic, scale, config, release) for check in room.CHECKS),
+    key=lambda check: check.rule,
+)
 
-CHECKS: tuple[Check, ...] = (*state.CHECKS, *_SEAMS)
-TOOLS: tuple[Tool, ...] = (hadolint.TOOL, kubeconform.TOOL)
+CHECKS: tuple[Check, ...] = (*state.CHECKS, *_SEAMS, *pods.CHECKS)
+TOOLS: tuple[Tool, ...] = (
+    hadolint.TOOL,
+    kubeconform.TOOL,
+    kubernetes_validate.TOOL,
+    checkov.TOOL,
+    trivy.TOOL,
+)

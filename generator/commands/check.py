@@ -52,7 +52,7 @@ def _text(report: Report, *, quiet: bool) -> str:
     if not quiet:
         lines += [""] if lines else []
         lines += [
-            f"  {_SIGNS[ran.status]:<8}{ran.rule:<14}{ran.title}{f' ({ran.note})' if ran.note else ''}"
+            f"  {_SIGNS[ran.status]:<8}{ran.rule:<20}{ran.title}{f' ({ran.note})' if ran.note else ''}"
             for ran in report.ran
         ]
     count, missing = len(report.findings), sum(ran.status == "missing" for ran in report.ran)

@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from generator import generate
 from generator.check import Check, Finding, Subject
 from generator.check.artifacts import read_manifests
 from generator.check.registry import CHECKS, TOOLS
-from generator.check.tools import Answer, Crashed, Job, Tool, Unavailable
+from generator.check.tools import SCRATCH, Answer, Crashed, Job, Tool, Unavailable
 from generator.problems import InputError, Problem
 from generator.project.lock import digest
 from generator.project.read import find_project, read_files, read_lock
@@ -46,6 +47,9 @@ class Report(NamedTuple):
     warnings: tuple[Problem, ...]
 
 
+_Result = tuple[Ran, list[Finding]]
+
+
 def check(
     start: Path, today: dt.date, only: Sequence[str] = (), skip: Sequence[str] = ()
 ) -> Report:
@@ -57,24 +61,31 @@ def check(
     """
     _known([*only, *skip])
     folder = find_project(start)
+    subject, warnings = look_at(folder, today)
+    wanted = [one for one in _EVERY if (not only or one.rule in only) and one.rule not in skip]
+    with ThreadPoolExecutor() as pool:
+        # All are started, then asked for in order: the slow ones run side by side, our own meanwhile.
+        begun = [_begin(one, subject, folder, pool) for one in wanted]
+        results = [finish() for finish in begun]
+    findings = sorted({finding for _, found in results for finding in found}, key=_place)
+    return Report(folder, tuple(ran for ran, _ in results), tuple(findings), warnings)
+
+
+def look_at(folder: Path, today: dt.date) -> tuple[Subject, tuple[Problem, ...]]:
+    """A project as checks see it, and the warnings of its spec; raises as `check` does."""
     locked = read_lock(folder)
     spec = read_file(folder / SPEC)
     checked = generate.load(spec, SPEC, today, locked.resolved)
-    values = context(checked.project, checked.resolved)
     files = read_files(folder)
     subject = Subject(
         files,
         generate.files(checked),
         {path: entry.sha256 for path, entry in locked.files.items()},
         digest(spec) != locked.spec,
-        values,
+        context(checked.project, checked.resolved),
         *read_manifests(files),
     )
-    wanted = [one for one in _EVERY if (not only or one.rule in only) and one.rule not in skip]
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(lambda one: _run(one, subject, folder), wanted))
-    findings = sorted({finding for _, found in results for finding in found}, key=_place)
-    return Report(folder, tuple(ran for ran, _ in results), tuple(findings), checked.warnings)
+    return subject, checked.warnings
 
 
 def _place(finding: Finding) -> tuple[str, int, str, str]:
@@ -92,62 +103,88 @@ def _known(rules: Iterable[str]) -> None:
             )
 
 
-def _run(one: Check | Tool, subject: Subject, folder: Path) -> tuple[Ran, list[Finding]]:
+def _begin(
+    one: Check | Tool, subject: Subject, folder: Path, pool: Executor
+) -> Callable[[], _Result]:
+    """Start a check or tool; what is returned waits for it."""
     if isinstance(one, Tool):
-        return _run_tool(one, subject, folder)
-    found = list(one.run(subject))
-    return Ran(one.rule, one.title, "failed" if found else "passed"), found
+        return _begin_tool(one, subject, folder, pool)
+    check = one
+
+    def finish() -> _Result:
+        found = list(check.run(subject))
+        return Ran(check.rule, check.title, "failed" if found else "passed"), found
+
+    return finish
 
 
-def _run_tool(tool: Tool, subject: Subject, folder: Path) -> tuple[Ran, list[Finding]]:
+def _begin_tool(
+    tool: Tool, subject: Subject, folder: Path, pool: Executor
+) -> Callable[[], _Result]:
     jobs = list(tool.jobs(subject.files, subject.context))
-    if not jobs:
-        return Ran(tool.rule, tool.title, "idle", "nothing to check"), []
     missing = [program for program in tool.programs if shutil.which(program) is None]
-    if missing:
-        return Ran(
-            tool.rule, tool.title, "missing", f"{', '.join(missing)} not found; {tool.how_to_get}"
-        ), []
+    if not jobs or missing:
+        status = "missing" if jobs else "idle"
+        why = f"{', '.join(missing)} not found; {tool.how_to_get}" if jobs else "nothing to check"
+        return lambda: (Ran(tool.rule, tool.title, status, why), [])
+    answers = [pool.submit(_answer, job, folder) for job in jobs]
+    return lambda: _read(tool, [answer.result() for answer in answers])
+
+
+def _read(tool: Tool, answers: Sequence[Answer]) -> _Result:
     found: list[Finding] = []
-    for job in jobs:
-        answer = _answer(job, folder)
+    passed = 0
+    for answer in answers:
         try:
             found += tool.read(answer)
+            if tool.passed and answer.program == tool.programs[-1]:
+                passed += tool.passed(answer)
         except Unavailable as lack:
             return Ran(tool.rule, tool.title, "missing", str(lack)), []
-        except Crashed as crash:
-            why = f"{answer.step} ended without an answer: {crash}"
-            found.append(
-                Finding(tool.rule, job.label, 0, why, f"Run {answer.step} by hand to see why.")
+        except (Crashed, AttributeError, LookupError, TypeError, ValueError) as error:
+            crash = (
+                error if isinstance(error, Crashed) else "what it said has no form that is known"
             )
-    return Ran(tool.rule, tool.title, "failed" if found else "passed"), found
+            why = f"{answer.program} ended without an answer: {crash}"
+            fix = f"Run {answer.program} by hand to see why."
+            found.append(Finding(tool.rule, answer.label, 0, why, fix))
+    note = f"{passed} passed" if tool.passed else ""
+    return Ran(tool.rule, tool.title, "failed" if found else "passed", note), found
 
 
 def _answer(job: Job, folder: Path) -> Answer:
     """Run the steps of a job, each on the output of the one before where it wants that."""
-    output = ""
-    for step in job.steps:
-        argv = [word for word in map(_expanded, step.argv) if word]
-        try:
-            done = subprocess.run(
-                argv,
-                cwd=folder,
-                input=output if step.piped else "",
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Answer(job.label, -1, "", f"no answer within {TIMEOUT_S} s", argv[0])
-        except OSError as error:
-            return Answer(job.label, -1, "", str(error), argv[0])
-        output = done.stdout
-        if done.returncode:
-            break
-    return Answer(job.label, done.returncode, output, done.stderr, argv[0])
+    output, argv = "", [""]
+    with tempfile.TemporaryDirectory(prefix="gen-check-") as scratch:
+        for step in job.steps:
+            words = filter(None, map(_expanded, step.argv))
+            argv = [word.replace(SCRATCH, scratch) for word in words]
+            try:
+                done = _call(argv, folder, output if step.piped else "")
+            except subprocess.TimeoutExpired:
+                return Answer(job.label, -1, "", f"no answer within {TIMEOUT_S} s", tuple(argv))
+            except OSError as error:
+                return Answer(job.label, -1, "", str(error), tuple(argv))
+            output = done.stdout
+            if done.returncode:
+                break
+            if step.into:
+                Path(scratch, step.into).write_text(output, "utf-8")
+    return Answer(job.label, done.returncode, output, done.stderr, tuple(argv))
+
+
+def _call(argv: list[str], folder: Path, given: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv,
+        cwd=folder,
+        input=given,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=TIMEOUT_S,
+        check=False,
+    )
 
 
 def _expanded(word: str) -> str:

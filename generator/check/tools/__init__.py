@@ -9,22 +9,33 @@ from generator.check import Finding
 from generator.render.context import Context
 from generator.tree import FileTree
 
+SCRATCH = "{scratch}"
+"""In a word of a call: the job's own empty folder, outside the project."""
+
 
 class Step(NamedTuple):
-    """One call: `argv` runs in the project folder; with `piped`, on the output of the step before."""
+    """One call: `argv` runs in the project folder; with `piped`, on the output of the step before.
+
+    `into` names a file in the job's `SCRATCH` folder that keeps the output for later steps.
+    """
 
     argv: tuple[str, ...]
     piped: bool = False
+    into: str = ""
 
 
 class Answer(NamedTuple):
-    """What the last step of a job said; `label` is the job's, `step` the program that ended it."""
+    """What the last step of a job said: `label` is the job's, `argv` the call that ended it."""
 
     label: str
     code: int
     stdout: str
     stderr: str
-    step: str
+    argv: tuple[str, ...]
+
+    @property
+    def program(self) -> str:
+        return self.argv[0]
 
 
 class Job(NamedTuple):
@@ -37,8 +48,9 @@ class Job(NamedTuple):
 class Tool(NamedTuple):
     """An outside tool.
 
-    `programs` must all be there; `jobs` makes the calls for a project (none: nothing to do);
-    `read` turns an answer into findings and raises `Crashed` for one that it cannot read.
+    `programs` must all be there, the tool itself last; `jobs` makes the calls for a project (none:
+    nothing to do); `read` turns an answer into findings and raises `Crashed` for one that it cannot
+    read; `passed` counts the checks that passed in an answer, where the tool says it.
     """
 
     rule: str
@@ -47,6 +59,7 @@ class Tool(NamedTuple):
     how_to_get: str
     jobs: Callable[[FileTree, Context], Iterable[Job]]
     read: Callable[[Answer], Iterable[Finding]]
+    passed: Callable[[Answer], int] | None = None
 
 
 class Crashed(Exception):  # noqa: N818 - a fact about a tool, not an error of ours

@@ -21,6 +21,8 @@ def read(answer: Answer) -> Iterator[Finding]:
         found = json.loads(answer.stdout)
     except ValueError:
         raise Crashed(answer.stderr.strip() or f"exit {answer.code}") from None
+    if not isinstance(found, list):
+        raise Crashed("its answer is no list of findings")
     for item in found:
         yield Finding(
             f"hadolint/{item['code']}",

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from generator.check import Finding
 from generator.check.tools import Answer, Crashed, Job, Step, Tool, Unavailable
+from generator.check.tools.overlays import build, not_built, overlays
 from generator.render.context import Context
 from generator.tree import FileTree
 
@@ -19,37 +20,23 @@ SCHEMAS = "GEN_KUBERNETES_SCHEMAS"
 
 
 def jobs(files: FileTree, context: Context) -> Iterator[Job]:
-    for environment in context["environments"]:
-        overlay = f"k8s/overlays/{environment['name']}"
-        if f"{overlay}/kustomization.yaml" not in files:
-            continue
+    for overlay, environment in overlays(files, context):
         version = environment["kubernetes"]
         location = f"${SCHEMAS}/{version}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
-        yield Job(
-            overlay,
-            (
-                Step(("kubectl", "kustomize", overlay)),
-                Step(
-                    (
-                        "kubeconform",
-                        "-strict",
-                        "-output=json",
-                        "-ignore-missing-schemas",
-                        f"-kubernetes-version={version}.0",
-                        f"-schema-location={location}",
-                    ),
-                    piped=True,
-                ),
-            ),
+        call = (
+            "kubeconform",
+            "-strict",
+            "-output=json",
+            "-ignore-missing-schemas",
+            f"-kubernetes-version={version}.0",
+            f"-schema-location={location}",
         )
+        yield Job(overlay, (build(overlay), Step(call, piped=True)))
 
 
 def read(answer: Answer) -> Iterator[Finding]:
-    if answer.step == "kubectl":
-        why = answer.stderr.strip().removeprefix("error: ")
-        yield Finding(
-            "kustomize", answer.label, 0, why, "Mend the overlay: kubectl cannot build it."
-        )
+    if broken := not_built(answer):
+        yield broken
         return
     try:
         resources = json.loads(answer.stdout)["resources"] or []

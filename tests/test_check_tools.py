@@ -1,0 +1,220 @@
+"""`gen check` and outside tools: what they find, what a broken or missing one does, every golden."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from generator.check.registry import TOOLS
+from tests import tools
+from tests.golden import CASES
+from tests.test_check import (
+    DEPLOYMENT,
+    OVERLAY,
+    PROJECTS,
+    replace,
+    run,
+)
+
+RULES = [tool.rule for tool in TOOLS]
+
+
+def only(*rules: str) -> list[str]:
+    return [word for rule in rules for word in ("--only", rule)]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with one environment, so that a tool has little to do."""
+    run(tmp_path, "new", "my-app", "--dir", "project")
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our tools, and schemas without a network."""
+    monkeypatch.setenv("PATH", tools.search_path())
+    monkeypatch.setenv("GEN_KUBERNETES_SCHEMAS", str(tools.cache() / "schemas"))
+
+
+def test_a_missing_tool_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that is not there is named with how to get it, and ends the command under --strict."""
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    code, report = run(project, "check")
+    strict, refused = run(project, "check", "--strict")
+
+    missing = {one["rule"]: one["note"] for one in report["checks"] if one["status"] == "missing"}
+    assert list(missing) == RULES
+    assert all("not found; " in note for note in missing.values())
+    assert code == 0
+    assert (strict, refused["problems"][0]["code"]) == (3, "tool-missing")
+
+
+# Of two kinds of files one was read: no finding in it says nothing about the other.
+_HALF = (
+    '{"check_type": "kubernetes", "summary": {"parsing_errors": 0, "passed": 9},'
+    ' "results": {"failed_checks": []}}'
+)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "answer", ["", "oops", "{}", "null", '{"Results": []}', _HALF, f"[{_HALF}]", "INFO x"]
+)
+def test_a_broken_tool_is_no_pass(
+    project: Path, monkeypatch: pytest.MonkeyPatch, rule: str, answer: str
+) -> None:
+    """A tool that says nothing, or nothing that is known, is a finding, whatever its exit code."""
+    for name in ("kubectl", rule):
+        program = project.parent / name
+        program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{project.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+    code, report = run(project, "check", *only(rule))
+
+    assert code == 1
+    assert {one["rule"] for one in report["findings"]} == {rule}
+    assert all("ended without an answer" in one["message"] for one in report["findings"])
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "hadolint"])
+@pytest.mark.usefixtures("here")
+def test_an_overlay_that_cannot_be_built_is_found_once(project: Path, rule: str) -> None:
+    """Tools that read what kubectl builds agree on the finding when it builds nothing."""
+    tools.need("kubectl")
+    tools.need(rule)
+    replace(project, OVERLAY, "kind: Kustomization", "kind: Kustomisation")
+
+    code, report = run(project, "check", *only(rule))
+
+    (found,) = report["findings"]
+    assert (code, found["rule"], found["file"]) == (1, "kustomize", "k8s/overlays/prod")
+
+
+_ROOT = ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false")
+
+
+@pytest.mark.parametrize(
+    ("tool", "edits", "found"),
+    [
+        ("hadolint", [("Dockerfile", "WORKDIR /app", "WORKDIR app")], {"hadolint/DL3000": True}),
+        (
+            "kubeconform",
+            [(DEPLOYMENT, "periodSeconds: 10", "periodSecond: 10")],
+            {"kubeconform": False},
+        ),
+        (
+            "kubernetes-validate",
+            [(DEPLOYMENT, "periodSeconds: 10", "periodSecond: 10")],
+            {"kubernetes-validate": False},
+        ),
+        (
+            "checkov",
+            [(DEPLOYMENT, *_ROOT), ("Dockerfile", "EXPOSE 8080", "EXPOSE 22")],
+            {"checkov/CKV_K8S_22": False, "checkov/CKV_DOCKER_1": True},
+        ),
+        (
+            "trivy",
+            [(DEPLOYMENT, *_ROOT), ("Dockerfile", "EXPOSE 8080", "EXPOSE 22")],
+            {"trivy/KSV-0014": False, "trivy/DS-0004": True},
+        ),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_an_outside_tool_finds(
+    project: Path, tool: str, edits: list[tuple[str, str, str]], found: dict[str, bool]
+) -> None:
+    """What a tool reports becomes a finding of ours, with the line where the tool read our file."""
+    tools.need("kubectl")
+    tools.need(tool)
+    for edit in edits:
+        replace(project, *edit)
+
+    code, report = run(project, "check", *only(tool))
+
+    lines = {one["rule"]: one["line"] > 0 for one in report["findings"]}
+    assert lines.items() >= found.items()
+    assert {one["file"] for one in report["findings"]} <= {"Dockerfile"} | {
+        f"k8s/overlays/{folder.name}" for folder in (project / "k8s/overlays").iterdir()
+    }
+    assert all(one["message"] and one["fix"] for one in report["findings"])
+    assert code == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_the_next_version_of_kubernetes_is_looked_at(project: Path) -> None:
+    """Every overlay is held against two versions; one too new to be known is left out."""
+    tools.need("kubectl")
+    tools.need("kubernetes-validate")
+    replace(project, DEPLOYMENT, "periodSeconds: 10", "periodSecond: 10")
+
+    _, report = run(project, "check", *only("kubernetes-validate"))
+
+    versions = {one["message"].partition("Kubernetes ")[2][:4] for one in report["findings"]}
+    assert versions == {"1.36", "1.37"}
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+@pytest.mark.parametrize("kubernetes", ["1.36", "1.37"])
+def test_goldens_fit_kubernetes(
+    name: str, kubernetes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every golden passes hadolint, and kubeconform against this and the next minor version."""
+    for tool in ("kubectl", "kubeconform", "hadolint"):
+        tools.need(tool)
+    schemas = tmp_path / "schemas"
+    schemas.mkdir()
+    (schemas / "1.36").symlink_to(tools.cache() / "schemas" / kubernetes)
+    monkeypatch.setenv("PATH", tools.search_path())
+    monkeypatch.setenv("GEN_KUBERNETES_SCHEMAS", str(schemas))
+    case = CASES / name
+    source = ["--spec", str(case / "app.yaml")] if (case / "app.yaml").exists() else ["my-app"]
+    run(tmp_path, "new", *source, "--dir", "out")
+
+    _, report = run(tmp_path / "out", "check", *only("hadolint", "kubeconform"))
+
+    assert report["findings"] == []
+    assert {one["status"] for one in report["checks"]} == {"passed"}
+
+
+@pytest.mark.parametrize("image", ["new-python", "new-nasty"])
+@pytest.mark.usefixtures("here")
+def test_goldens_pass_the_scanners(image: str, tmp_path: Path) -> None:
+    """Every overlay of every golden, and the images of both languages, pass all checks of each tool.
+
+    All goldens are overlays of one project here, since starting a scanner takes longer than a scan.
+    """
+    scanners = ("checkov", "trivy", "kubernetes-validate")
+    for tool in ("kubectl", *scanners):
+        tools.need(tool)
+    goldens = PROJECTS if image == "new-python" else [image]
+    overlays = [
+        overlay for name in goldens for overlay in (CASES / name / "out/k8s/overlays").iterdir()
+    ]
+    environments = ", ".join(f"e{at}: {{}}" for at, _ in enumerate(overlays))
+    (tmp_path / "app.yaml").write_text(
+        f"gen: 1\nname: all\nowner: us\ntargets: [container]\nenvironments: {{{environments}}}\n"
+    )
+    run(tmp_path, "new", "--spec", "app.yaml", "--dir", "all")
+    project = tmp_path / "all"
+    for name in goldens:
+        shutil.copytree(CASES / name / "out", project / "goldens" / name)
+    for at, overlay in enumerate(overlays):
+        there = overlay.relative_to(CASES)
+        (project / f"k8s/overlays/e{at}/kustomization.yaml").write_text(
+            f"resources: [../../../goldens/{str(there).replace('/out/', '/', 1)}]\n"
+        )
+    shutil.copy(CASES / image / "out/Dockerfile", project / "Dockerfile")
+
+    _, report = run(project, "check", *only(*scanners))
+
+    assert report["findings"] == []
+    counts = {one["rule"]: int(one["note"].removesuffix(" passed")) for one in report["checks"]}
+    assert counts.keys() == set(scanners)
+    # Far below what is there, far above what a tool says that did not see the half of it.
+    assert all(count > 9 * len(overlays) for count in counts.values()), counts
