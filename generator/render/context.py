@@ -156,6 +156,8 @@ def _environment(environment: Environment, resolved: Resolved) -> Context:
             "bake_s": spec.rollout.bake // 1000,
             "canary_percent": CANARY_PERCENT,
         },
+        # How many copies the cluster must have room for, while a release is rolled out at full scale.
+        "most_copies": _most_copies(spec),
         # A rollout that stands still for this long has failed.
         "progress_deadline_s": max(300, 6 * spec.health.start // 1000 + 120),
         "rollback": {"automatic": spec.rollback.automatic, "keep": spec.rollback.keep},
@@ -168,6 +170,15 @@ def _environment(environment: Environment, resolved: Resolved) -> Context:
         "auto_mode": container.nodes == "auto",
         "kubernetes": container.kubernetes or resolved.kubernetes,
     }
+
+
+def _most_copies(spec: Spec) -> int:
+    most = spec.scale.max
+    if spec.rollout.strategy != "rolling":
+        return 2 * most
+    surge = spec.rollout.max_surge
+    # Kubernetes rounds a share of the copies up.
+    return most + (-(-most * int(surge[:-1]) // 100) if surge.endswith("%") else int(surge))
 
 
 def _secret(name: str, secret: Any) -> Context:

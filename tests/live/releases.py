@@ -162,7 +162,7 @@ def asking(app: App, environment: str) -> Iterator[list[str]]:
     ended = threading.Event()
 
     def ask() -> None:
-        while not ended.is_set():
+        while not ended.wait(0.3):
             try:
                 answers.append(app.answer(environment))
             except AssertionError as problem:

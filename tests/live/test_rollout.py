@@ -59,10 +59,14 @@ def _rolling(cluster: Cluster, folder: Path) -> Rolling:
         seen.done[name] = app.make(goal, **variables)
         seen.records[name] = app.record(variables["ENV"])
 
+    patch = "k8s/overlays/prod/deployment-patch.yaml"
+    gone = "            - name: ONLY_IN_V1\n              value: here\n"
+    app.edit(patch, r"(          env:\n)", rf"\1{gone}")
     step("stage", "deploy-container", ENV="stage", VERSION="v1")
     step("promote", "promote-container", ENV="prod", FROM="stage")
     seen.facts["zones"] = _zones(app)
     seen.facts["spare"] = app.get("prod", "poddisruptionbudget", "roll")["status"]
+    app.edit(patch, gone, "")
     slices = ("endpointslices", "--selector=kubernetes.io/service-name=roll")
     with watching(app, "prod", *slices) as endpoints, watching(app, "prod", "replicasets") as sets:
         step("v2", "deploy-container", ENV="prod", VERSION="v2")
@@ -293,7 +297,8 @@ def test_a_rollback_passes_by_what_failed(rolling: Rolling) -> None:
 
 
 def test_a_rollback_leaves_nothing_behind(rolling: Rolling) -> None:
-    """A version that is deployed after a rollback is what it was the first time."""
+    """A version that is deployed after a rollback is what it was the first time, without what only
+    the version in between had."""
     assert _succeeded(rolling.done["v2 again"])
     assert rolling.templates["v2 again"] == rolling.templates["v2"]
 

@@ -346,7 +346,7 @@ EOF
       return 1
     fi
     [ -n "$refusal" ] || refusals=0
-    if [ -n "$refusal" ] && [ $((refusals += 1)) -ge 3 ]; then
+    if [ -n "$refusal" ] && [ $((refusals += 1)) -ge 2 ]; then
       say "no pod can be made: $refusal" >&2
       return 1
     fi
