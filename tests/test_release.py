@@ -35,6 +35,7 @@ _NEEDED = [
     "echo",
     "env",
     "grep",
+    "id",
     "make",
     "mktemp",
     "rm",
@@ -42,19 +43,20 @@ _NEEDED = [
     "sh",
     "sort",
     "tr",
+    "uname",
     "xargs",
 ]
 
 # Time passes only in sleep. What the stand-ins say is in variables that a test may set.
 _STAND_INS = {
-    "date": 'cat "$STATE/clock"',
+    "date": 'case $* in +%s) cat "$STATE/clock" ;; *) echo 2026-11-24T03:00:00Z ;; esac',
     "sleep": 'now=$(cat "$STATE/clock"); echo $((now + $1)) > "$STATE/clock"',
     "docker": 'echo "docker $*" >> "$STATE/log"; exit "${DOCKER_FAILS-0}"',
     "aws": """
 echo "aws $*" >> "$STATE/log"
 case $* in
   *get-caller-identity*) [ -n "${CALLER-123456789012}" ] || exit 253; echo "${CALLER-123456789012}" ;;
-  *describe-images*) [ -z "${NO_IMAGE-}" ] || exit 254; echo "$DIGEST" ;;
+  *describe-images*) [ -z "${NO_IMAGE-}" ] || { echo "$NO_IMAGE" >&2; exit 254; }; echo "$DIGEST" ;;
   *describe-target-health*) echo "${HEALTH-healthy healthy draining}" ;;
 esac""",
     "kubectl": """
@@ -64,17 +66,24 @@ case $* in
   *"get namespaces"*) [ -z "${UNREACHABLE-}" ] || exit 1; printf '%s\\n' "${NAMESPACES-shop-prod,shop,prod,gen}" ;;
   *last-applied-configuration*) [ -z "${BEFORE-1}" ] || echo '{"kind": "before"}---' ;;
   *view-last-applied*) echo '{"kind": "Deployment"}' ;;
-  *"get deployment"*progressDeadline*) echo "60 1/3 ${REFUSAL-}" ;;
+  *"get deployment"*progressDeadline*) echo "60|1|3|${REFUSAL-}" ;;
+  *"get deployment"*replicas*) [ -z "${BEFORE-1}" ] || echo 3 ;;
+  *"get deployments"*) [ -z "${BEFORE-1}" ] || echo shop ;;
+  *"get service"*) [ -z "${BEFORE-1}" ] || echo shop- ;;
+  *"create configmap"*) [ -z "${HOLDER-}" ] || exit 1 ;;
+  *"get configmap"*) echo "${HOLDER-}" ;;
   *"get deployment"*image*) echo "registry.example/shop@$OLD_DIGEST" ;;
-  *"get deployment"*version*) echo v1 ;;
+  *"get deployment"*version*) echo v1; [ ! -e "$STATE/undone" ] || : > "$STATE/old" ;;
   *"get replicasets"*)
-    printf '%s\\n' '7 1.10 r7 <none> shop' '9 v1 r9 <none> shop' '10 v3 r10 <none> shop' '8 v2 r8 failed shop' '6 v1 r6 <none> shop'
+    printf '%s\\n' '7 1.10 r7 <none> shop' '9 v1 r9 <none> shop' '10 v3 r10 <none> shop' '8 v2 r8 unproven shop' '6 v1 r6 <none> shop'
     [ ! -e "$STATE/applied" ] || echo '11 v2 r11 <none> shop' ;;
   *"get replicaset "*template*) echo '{"metadata": {"labels": {"pod-template-hash": "x"}}}' ;;
   *"get replicaset "*) echo v1 ;;
   *"patch --local"*) echo '{"kind": "patched"}' ;;
   *"get targetgroupbindings"*) echo arn:group ;;
-  *"get --raw"*) printf '{"name": "shop", "version": "%s"}\\n' "${ANSWER-v2}" ;;
+  *"get --raw"*)
+    if [ -e "$STATE/old" ]; then ANSWER=v1; fi
+    printf '{"name": "shop", "version": "%s"}\\n' "${ANSWER-v2}" ;;
   *"get pods"*)
     echo "<none>   0,1"
     # At first a pod of the release before is still on its way out.
@@ -152,7 +161,7 @@ class Shop:
 
     def left(self) -> list[str]:
         """What the script left in its folder for temporary files."""
-        known = {"applied", "clock", "log", "patched", "undone", "watched"}
+        known = {"applied", "old", "clock", "log", "patched", "undone", "watched"}
         return [name for name in os.listdir(self._state) if name not in known]
 
 
@@ -226,7 +235,7 @@ def test_goes_back(shop: Shop, says: dict[str, str]) -> None:
     assert done.returncode == 1
     assert "v2 failed in prod; the release before it serves again" in done.stderr
     assert shop.undone()
-    assert shop.did("label replicaset r11 release=failed")
+    assert shop.did("label replicaset r11 release=unproven")
     assert shop.record() == shop.seeded
     assert shop.left() == []
 
@@ -295,7 +304,7 @@ def test_no_pod_can_be_made(shop: Shop) -> None:
     [
         (
             {"UNREACHABLE": "1"},
-            "the cluster shop-prod-eks does not answer; if its API is private, go to where it can be reached from",
+            "the namespaces of the cluster shop-prod-eks cannot be read; if its API is private, go to where it can be reached from",
         ),
         (
             {"NAMESPACES": "shop-prod,,,"},
@@ -348,7 +357,7 @@ def test_promote(shop: Shop) -> None:
     ("words", "says"),
     [
         (["prod"], "say which environment has tried it: FROM=..."),
-        (["prod", "prod"], "prod cannot be promoted to itself: FROM=..."),
+        (["prod", "prod"], "nothing is released in prod yet: make deploy-container ENV=prod"),
         (
             ["prod", "dev"],
             "there is no environment dev: releases/dev/kustomization.yaml is not there",
@@ -376,7 +385,7 @@ def test_versions_that_are_no_labels(shop: Shop, version: str) -> None:
 
 def test_no_image(shop: Shop) -> None:
     """A version that is not in the registry touches neither the cluster nor the record."""
-    done = shop.release("deploy", "prod", "v2", NO_IMAGE="1")
+    done = shop.release("deploy", "prod", "v2", NO_IMAGE="(ImageNotFoundException) no")
 
     assert done.returncode == 1
     assert done.stderr == (
@@ -384,6 +393,36 @@ def test_no_image(shop: Shop) -> None:
     )
     assert not shop.did("apply")
     assert shop.record() == shop.seeded
+
+
+def test_registry_that_cannot_be_asked(shop: Shop) -> None:
+    """Another failure than a missing image is said in its own words."""
+    done = shop.release("deploy", "prod", "v2", NO_IMAGE="(AccessDenied) you may not")
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "the registry cannot be asked: (AccessDenied) you may not\n",
+    )
+
+
+def test_one_at_a_time(shop: Shop) -> None:
+    """While another release is under way nothing is begun, and its lock is left alone."""
+    done = shop.release("deploy", "prod", "v2", HOLDER="ann on ci since noon, deploy prod v1")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "another release is under way in prod: ann on ci since noon, deploy prod v1",
+        "if it is not any more: kubectl --namespace shop-prod delete configmap release-lock",
+    ]
+    assert not shop.did("delete configmap")
+    assert not shop.did("apply")
+
+
+def test_the_lock_goes_with_the_release(shop: Shop) -> None:
+    """Whether it failed or not."""
+    shop.release("deploy", "prod", "v2", STUCK="1")
+
+    assert shop.did("delete configmap release-lock")
 
 
 @pytest.mark.parametrize(
@@ -475,7 +514,8 @@ def test_destroy_asks(shop: Shop, answer: str) -> None:
 
     assert done.returncode == 1
     assert done.stderr == "nothing was removed\n"
-    assert not shop.did("delete")
+    assert not shop.did("delete ingress")
+    assert not shop.did("delete --kustomize")
 
 
 @pytest.mark.parametrize(("answer", "confirm"), [("shop-prod\n", ""), ("", "shop-prod")])

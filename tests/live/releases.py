@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -46,6 +48,24 @@ class App:
     def release(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the project's release script."""
         return self._run(["k8s/release.sh", *words], **environment)
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Begin the project's release script, in a process group of its own."""
+        return subprocess.Popen(
+            self.cluster.inside(["k8s/release.sh", *words]),
+            cwd=self.project,
+            env={**self.cluster.environment, "KUBE_CONTEXT": "local"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def interrupt(self, process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+        """What Ctrl-C does to all that belongs to a command, and how that ended."""
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def _run(self, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
         env = {"KUBE_CONTEXT": "local", **environment}

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests import tools
 from tests.live.cluster import ZONES, Cluster
+from tests.live.containers import wait_until
 from tests.live.releases import ACCOUNT, App, asking, new_app, ready_addresses, registry, watching
 
 _SPEC = f"""\
@@ -136,6 +138,12 @@ class Colors:
         app = self.app
         with watching(app, "prod", "ingress", app.name) as ingress:
             self.done[name] = app.make(goal, ENV="prod", **variables)
+        self.look(name)
+        self.weights[name] = ingress.weights()
+
+    def look(self, name: str) -> None:
+        """What serves now."""
+        app = self.app
         self.records[name] = app.record("prod")
         selector = app.get("prod", "service", app.name)["spec"]["selector"]
         deployments = app.get("prod", "deployments")["items"]
@@ -144,7 +152,6 @@ class Colors:
             "answer": app.answer("prod"),
             "copies": {one["metadata"]["name"]: one["spec"]["replicas"] for one in deployments},
         }
-        self.weights[name] = ingress.weights()
 
 
 def _blue_green(cluster: Cluster, folder: Path) -> Colors:
@@ -182,6 +189,37 @@ def _canary(cluster: Cluster, folder: Path) -> Colors:
     return seen
 
 
+def _accidents(cluster: Cluster, folder: Path) -> Colors:
+    """A release that is interrupted, one whose clean-up fails, and one that nobody takes back."""
+    app = new_app(cluster, folder, _SPEC.format(name="mishap", strategy="canary"))
+    app.push("v1", "v2", "v3-unwell")
+    seen = Colors(app)
+    seen.step("v1", "deploy-container", VERSION="v1")
+    with watching(app, "prod", "ingress", app.name) as ingress:
+        release = app.begin("deploy", "prod", "v2")
+        share = {"mishap-blue": 90, "mishap-green": 10}
+        wait_until(lambda: share in ingress.weights(), "a share for the canary", seconds=120)
+        seen.done["meanwhile"] = app.make("rollback-container", ENV="prod")
+        seen.done["interrupted"] = app.interrupt(release)
+    seen.records["interrupted"] = app.record("prod")
+    seen.step("taken back", "rollback-container")
+
+    shim = folder / "shim"
+    shim.mkdir()
+    kubectl = tools.need("kubectl")
+    refuse = '*"delete deployments,"*) echo "no right to" >&2; exit 1 ;;'
+    (shim / "kubectl").write_text(f'#!/bin/sh\ncase "$*" in {refuse} esac\nexec {kubectl} "$@"\n')
+    (shim / "kubectl").chmod(0o755)
+    path = f"{shim}:{cluster.environment['PATH']}"
+    seen.done["clean-up"] = app.release("deploy", "prod", "v2", PATH=path)
+    seen.look("clean-up")
+
+    app.edit("k8s/release.sh", "automatic_rollback=yes", "automatic_rollback=no")
+    seen.step("nobody", "deploy-container", VERSION="v3-unwell")
+    seen.step("by hand", "rollback-container")
+    return seen
+
+
 def _change_strategy(app: App, old: str, new: str) -> None:
     """Change app.yaml, make the artifacts anew and keep releases/, as an update would."""
     spec = (app.project / "app.yaml").read_text()
@@ -207,6 +245,7 @@ def journeys(
         "rolling": _rolling,
         "blue_green": _blue_green,
         "canary": _canary,
+        "accidents": _accidents,
     }
     with ThreadPoolExecutor(len(every)) as pool:
         yield {
@@ -230,6 +269,12 @@ def blue_green(journeys: dict[str, Future[Any]]) -> Colors:
 @pytest.fixture
 def canary(journeys: dict[str, Future[Any]]) -> Colors:
     found: Colors = journeys["canary"].result()
+    return found
+
+
+@pytest.fixture
+def accidents(journeys: dict[str, Future[Any]]) -> Colors:
+    found: Colors = journeys["accidents"].result()
     return found
 
 
@@ -375,11 +420,55 @@ def test_a_canary_that_answers_wrongly_gets_no_request(canary: Colors) -> None:
     assert canary.weights["unwell"][-1] == {"bird-blue": 0, "bird-green": 100}
 
 
-def test_colors_begin_beside_a_rolling_release(canary: Colors) -> None:
-    """The one Deployment of before serves until the first color does, and then sleeps."""
+def test_colors_replace_a_rolling_release(canary: Colors) -> None:
+    """The one Deployment of before serves until the first color does, and goes with its autoscaler,
+    which would count the pods of both."""
     assert _succeeded(canary.done["change"])
     assert canary.serving["change"] == {
         "color": "blue",
         "answer": "v2",
-        "copies": {"bird": 0, "bird-blue": _FLOOR},
+        "copies": {"bird-blue": _FLOOR},
     }
+    scalers = canary.app.get("prod", "horizontalpodautoscalers")["items"]
+    assert {one["metadata"]["name"] for one in scalers} == {"bird-blue", "bird-green"}
+
+
+def test_one_release_at_a_time(accidents: Colors) -> None:
+    """A rollback in the middle of somebody's release is refused, and it is said who is at it."""
+    assert _failed(accidents.done["meanwhile"], "another release is under way in prod: ")
+    assert "deploy prod v2" in accidents.done["meanwhile"].stderr
+
+
+def test_a_release_that_was_interrupted_is_taken_back(accidents: Colors) -> None:
+    """The record is what it was; a rollback goes to what serves, and not on to what nobody watched."""
+    assert accidents.done["interrupted"].returncode == 130
+    assert "take it back: make rollback-container ENV=prod" in accidents.done["interrupted"].stderr
+    assert accidents.records["interrupted"] == accidents.records["v1"]
+    assert _succeeded(accidents.done["taken back"])
+    assert accidents.serving["taken back"] == {
+        "color": "blue",
+        "answer": "v1",
+        "copies": {"mishap-blue": _FLOOR, "mishap-green": 0},
+    }
+    assert accidents.weights["taken back"][-1] == {"mishap-blue": 100, "mishap-green": 0}
+    assert accidents.records["taken back"] == accidents.records["v1"]
+
+
+def test_a_failed_clean_up_is_no_failed_release(accidents: Colors) -> None:
+    """What serves goes on serving, and it is said what was left."""
+    assert _succeeded(accidents.done["clean-up"])
+    assert "could not be put away" in accidents.done["clean-up"].stderr
+    assert accidents.serving["clean-up"]["answer"] == "v2"
+    assert accidents.serving["clean-up"]["copies"]["mishap-green"] == _FLOOR
+
+
+def test_a_failed_release_that_stays_is_taken_back_by_hand(accidents: Colors) -> None:
+    """With rollback.automatic false the command that the message names does what it says."""
+    assert _failed(accidents.done["nobody"], "still is there: make rollback-container ENV=prod")
+    assert _succeeded(accidents.done["by hand"])
+    assert accidents.serving["by hand"] == {
+        "color": "green",
+        "answer": "v2",
+        "copies": {"mishap-blue": 0, "mishap-green": _FLOOR},
+    }
+    assert accidents.records["by hand"] == accidents.records["clean-up"]

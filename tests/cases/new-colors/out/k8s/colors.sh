@@ -7,50 +7,71 @@
 
 # The color that does not serve is the next.
 choose() {
-  old=$name
-  if [ "$known" = yes ] && has service "$name"; then old=$(serving); fi
-  case $old in
+  other_than "$ran"
+  mark_before=$(mark)
+  write_color
+}
+
+other_than() {
+  case $1 in
     "$name-blue") color=green ;;
     *) color=blue ;;
   esac
   deployment=$name-$color
-  write_color
 }
 
-has() { [ -n "$(kube get "$1" "$2" --ignore-not-found --output name)" ]; }
-
 replace() {
-  if [ "$known" = no ] || ! has deployment "$old"; then
+  if [ -z "$ran_copies" ]; then
     # Nothing serves yet, so there is nothing to move the traffic from.
-    kube apply --kustomize "$overlay" && rolled_out "$deployment" && serves "$deployment" &&
+    kube apply --kustomize "$overlay" && doubt && rolled_out "$deployment" && serves "$deployment" &&
       stays_well "$deployment"
     return
   fi
-  kube apply --kustomize "$overlay" --selector 'traffic!=switch' && as_many_as "$old" &&
-    rolled_out "$deployment" && serves "$deployment" || return
-  if [ "$strategy" = canary ]; then
-    give_a_share && stays_well "$deployment" || return
+  kube apply --kustomize "$overlay" --selector 'traffic!=switch' && doubt && as_many_as "$ran" &&
+    answers_soon "$deployment" || return
+  # After another strategy the balancer does not know the colors yet: then it hears of them at the end.
+  if [ "$ran" != "$name" ]; then
+    balancer_agrees "$deployment" || return
+    if [ "$strategy" = canary ]; then
+      give_a_share && stays_well "$deployment" || return
+    fi
   fi
-  kube apply --kustomize "$overlay" --selector traffic=switch && stays_well "$deployment" &&
-    put_to_sleep "$old" && keep_only "$old" "$deployment"
+  # Once more: pods that had little to do the autoscaler has taken away.
+  as_many_as "$ran" && move_traffic && balancer_agrees "$deployment" && stays_well "$deployment"
 }
 
-# The new pods must bear what the old ones bear now, whatever the autoscaler made of their number.
+# A release is in doubt from its first pod on, until it has been watched to its end.
+doubt() { kube label deployment "$deployment" release=unproven --overwrite > /dev/null; }
+trust() { kube label deployment "$deployment" release- > /dev/null; }
+mark() { kube get deployment "$deployment" --ignore-not-found --output 'jsonpath={.metadata.labels.release}'; }
+
+tidy() {
+  # Of another strategy: its autoscaler would count the pods of both.
+  if [ "$ran" = "$name" ]; then ran=; fi
+  if [ -n "$ran" ]; then put_to_sleep "$ran" || return; fi
+  keep_only "$deployment" "$name-blue" "$name-green"
+}
+
+# as_many_as DEPLOYMENT: the new pods must bear what those bear now, whatever the autoscaler made of
+# their number.
 as_many_as() {
-  copies=$(kube get deployment "$1" --output 'jsonpath={.spec.replicas}')
-  kube scale "deployment/$deployment" --replicas "$copies"
+  copies=$(kube get deployment "$1" --output 'jsonpath={.spec.replicas}') &&
+    kube scale "deployment/$deployment" --replicas "$copies" > /dev/null && rolled_out "$deployment"
 }
-
-# An autoscaler leaves a Deployment without pods alone.
-put_to_sleep() { kube scale "deployment/$1" --replicas 0; }
 
 give_a_share() {
   say "10 of 100 requests go to $version"
   kube annotate ingress "$name" --overwrite \
-    "alb.ingress.kubernetes.io/actions.by-color=$(weights 10)"
+    "alb.ingress.kubernetes.io/actions.by-color=$(weights 10)" > /dev/null &&
+    balancer_follows 10
 }
 
-# weights PERCENT: what the balancer is told; the new color gets PERCENT, the other one the rest.
+move_traffic() {
+  say "all requests go to $version"
+  kube apply --kustomize "$overlay" --selector traffic=switch > /dev/null && balancer_follows 100
+}
+
+# weights PERCENT: what the balancer is told; the color in hand gets PERCENT, the other one the rest.
 weights() {
   case $color in
     blue) blue=$1 green=$((100 - $1)) ;;
@@ -58,6 +79,26 @@ weights() {
   esac
   printf '{"type": "forward", "forwardConfig": {"targetGroups": [{"serviceName": "%s", "servicePort": 80, "weight": %d}, {"serviceName": "%s", "servicePort": 80, "weight": %d}]}}' \
     "$name-blue" "$blue" "$name-green" "$green"
+}
+
+# Its controller works beside this script and may lag, or refuse: the old pods must not go before.
+balancer_follows() {
+  within 300 balancer_gives "$1" && return
+  say "the balancer does not do what the Ingress says: kubectl --namespace $namespace describe ingress $name" >&2
+  return 1
+}
+
+# balancer_gives PERCENT: whether every rule that sends requests to the color in hand gives it so many.
+balancer_gives() {
+  group=$(target_group "$deployment")
+  balancer=$(aws elbv2 describe-target-groups --region "$region" --target-group-arns "$group" \
+    --query 'TargetGroups[0].LoadBalancerArns[0]' --output text) || return
+  given=$(for listener in $(aws elbv2 describe-listeners --region "$region" --load-balancer-arn "$balancer" \
+    --query 'Listeners[].ListenerArn' --output text); do
+    aws elbv2 describe-rules --region "$region" --listener-arn "$listener" --output text --query \
+      "Rules[].Actions[].ForwardConfig.TargetGroups[] | [?TargetGroupArn=='$group'].Weight"
+  done | tr -s '[:space:]' '\n' | sort -u)
+  [ "$given" = "$1" ]
 }
 
 write_color() {
@@ -78,6 +119,9 @@ patches:
   - target: {kind: Service, name: $name}
     patch: |-
       - {op: add, path: /spec/selector/color, value: $color}
+  - target: {kind: PodDisruptionBudget, name: $name}
+    patch: |-
+      - {op: add, path: /spec/selector/matchLabels/color, value: $color}
   - target: {kind: Ingress, name: $name}
     patch: |-
       - op: add
@@ -86,27 +130,39 @@ patches:
 EOF
 }
 
-# To the color that sleeps, whole as it was left. It is the only release that is kept; an older one is
-# deployed anew.
+# To the color that sleeps, whole as it was left; or out of a release that was not watched to its end.
+# That is the only release that is kept; an older one is deployed anew.
 rollback() {
-  old=$(serving)
-  case $old in
-    "$name-blue") color=green ;;
-    *) color=blue ;;
-  esac
-  deployment=$name-$color
-  has deployment "$deployment" || die "$environment has no release to go back to"
+  serves_now=$(serving)
+  other_than "$serves_now"
+  [ "$serves_now" != "$name" ] && [ -n "$(kube get deployment "$deployment" --ignore-not-found --output name)" ] ||
+    die "$environment keeps no release to go back to: deploy one again, make deploy-container ENV=$environment VERSION=..."
   read_running "$deployment"
   [ -z "$1" ] || [ "$1" = "$version" ] ||
     die "$environment keeps only $version to go back to: make deploy-container ENV=$environment VERSION=$1"
-  [ -n "$1" ] || [ "$(revisions | awk 'NR == 1 { print $4 }')" != failed ] ||
-    die "$environment would go back to $version, which failed: with TO=$version it does so all the same"
-  if ! { as_many_as "$old" && rolled_out "$deployment" && serves "$deployment"; }; then
+  if [ -z "$1" ] && [ -n "$(mark)" ]; then
+    [ "$(kube get deployment "$deployment" --output 'jsonpath={.spec.replicas}')" != 0 ] ||
+      die "$environment would go to $version, which failed; TO=$version does so all the same"
+    take_back
+    return
+  fi
+  if ! { as_many_as "$serves_now" && serves "$deployment"; }; then
     put_to_sleep "$deployment"
-    die "$version does not come up again in $environment; $old serves as before"
+    die "$version does not come up again in $environment; $serves_now goes on as before"
   fi
   write_color
-  kube apply --kustomize "$overlay" --selector traffic=switch || die "going back failed: mend what is said above"
-  put_to_sleep "$old"
+  move_traffic || die "the traffic has not moved; both sets of pods are left as they are"
+  put_to_sleep "$serves_now"
   say "$version serves in $environment again; commit $release"
+}
+
+# Back to the color that serves, out of a release that began and was not watched to its end.
+take_back() {
+  unfinished=$deployment unfinished_version=$version
+  other_than "$unfinished"
+  read_running "$deployment"
+  write_color
+  move_traffic || die "the traffic has not moved; both sets of pods are left as they are"
+  put_to_sleep "$unfinished"
+  say "$unfinished_version is taken back; $version serves in $environment; commit $release"
 }

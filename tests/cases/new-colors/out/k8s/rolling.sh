@@ -5,26 +5,46 @@
 
 choose() {
   deployment=$name
+  ran_revision=$(newest)
   write_record
 }
 
 replace() {
-  kube apply --kustomize "$overlay" && rolled_out "$name" && serves "$name" && stays_well "$name" &&
-    keep_only "$name"
+  kube apply --kustomize "$overlay" && doubt && rolled_out "$name" && serves "$name" && stays_well "$name"
 }
+
+# Until a release has been watched to its end, a rollback passes it by.
+doubt() {
+  # Its ReplicaSet is there a moment later; none comes where no pod is changed.
+  tries=0
+  until came_up; do
+    [ $((tries += 1)) -le 5 ] || return 0
+    sleep 1
+  done
+  kube label replicaset "$(newest)" release=unproven --overwrite > /dev/null
+}
+
+came_up() { [ "$(newest)" != "$ran_revision" ]; }
+
+trust() { kube label replicaset "$(newest)" release- > /dev/null; }
+
+tidy() { keep_only "$name"; }
 
 # Without a version to the release that served before the one that runs. The pods come back whole,
 # with the config that they had; the other objects stay as they are.
 rollback() {
   deployment=$name
-  kept=$(revisions | awk 'NR == 1 { runs = $3 } $3 != runs && $4 != "failed"')
+  kept=$(revisions | awk 'NR == 1 { runs = $3 } $3 != runs && $4 == "<none>"')
   found=$(printf '%s\n' "$kept" | awk -v version="$1" 'version == "" || $2 == version"" { print $3; exit }')
   if [ -z "$found" ]; then
     [ -n "$1" ] || die "$environment has no release to go back to"
     die "$environment keeps no release $1 to go back to, but: $(printf '%s\n' "$kept" | awk '!seen[$2]++ { print $2 }' | xargs)"
   fi
-  pods_of "$found" | kube apply --filename - > /dev/null || die "going back failed: mend what is said above"
-  rolled_out "$name" || die "going back failed: kubectl --namespace $namespace describe deployment $name"
+  remember
+  if ! { pods_of "$found" | kube apply --filename - > /dev/null && rolled_out "$name"; }; then
+    kube apply --filename "$scratch/before" > /dev/null || true
+    die "going back failed; what ran before is applied again: kubectl --namespace $namespace describe deployment $name"
+  fi
   read_running "$name"
   write_record
   serves "$name" || die "$version is back in $environment, but does not serve"

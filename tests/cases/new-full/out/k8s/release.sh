@@ -30,16 +30,34 @@ main() {
   need kubectl
   overlay=k8s/overlays/$environment
   release=releases/$environment/kustomization.yaml
+  locked=no underway=no
   scratch=$(mktemp -d)
-  trap 'rm -rf "$scratch"' EXIT
-  trap 'exit 130' INT TERM
+  trap leave EXIT
+  trap interrupted INT TERM HUP
   connect
   own_namespace
+  [ "$known" = no ] || lock "$*"
   "$1" "${3-}"
 }
 
 need() { command -v "$1" > /dev/null || die "this needs $1, which is not installed"; }
 
+leave() {
+  [ "$locked" = no ] || kube delete configmap release-lock --ignore-not-found > /dev/null || true
+  rm -rf "$scratch"
+}
+
+interrupted() {
+  trap '' INT TERM HUP
+  if [ "$underway" = yes ]; then
+    cp "$scratch/record" "$release"
+    say "interrupted: $version is half way into $environment and was not watched to the end" >&2
+    say "take it back: make rollback-container ENV=$environment; or deploy again" >&2
+  fi
+  exit 130
+}
+
+# shellcheck disable=SC2034 # the other parts use them
 settings_of() {
   environment=$1
   case $environment in
@@ -85,7 +103,9 @@ settings_of() {
     '') die "say which environment: ENV=dev or ENV=stage or ENV=prod" ;;
     *) die "there is no environment $environment: ENV=dev or ENV=stage or ENV=prod" ;;
   esac
-  # How the pods are replaced: choose, replace, rollback.
+  # shellcheck source=/dev/null
+  . k8s/health.sh
+  # How the pods are replaced: choose, replace, doubt, trust, tidy, rollback.
   # shellcheck source=/dev/null
   . "k8s/$how.sh"
 }
@@ -104,7 +124,6 @@ fits_a_label() {
 # What an environment runs, as its record says.
 recorded_in() {
   [ -n "$1" ] || die "say which environment has tried it: FROM=..."
-  [ "$1" != "$environment" ] || die "$environment cannot be promoted to itself: FROM=..."
   from=releases/$1/kustomization.yaml
   [ -f "$from" ] || die "there is no environment $1: $from is not there"
   version=$(sed -n 's/^ *app\.kubernetes\.io\/version: "\(.*\)"$/\1/p' "$from")
@@ -152,7 +171,7 @@ kube() {
 own_namespace() {
   found=$(kube get namespaces --request-timeout 20s --output \
     'jsonpath={range .items[*]}{.metadata.name},{.metadata.labels.app},{.metadata.labels.env},{.metadata.labels.app\.kubernetes\.io/managed-by}{"\n"}{end}') ||
-    die "the cluster $cluster does not answer; if its API is private, go to where it can be reached from"
+    die "the namespaces of the cluster $cluster cannot be read; if its API is private, go to where it can be reached from"
   known=no stranger=
   while IFS=, read -r its_name its_app its_env its_manager; do
     if [ "$its_name" = "$namespace" ]; then
@@ -174,22 +193,40 @@ not_ours() {
   die "if it is yours all the same: kubectl label namespace $namespace app=$name env=$environment app.kubernetes.io/managed-by=gen"
 }
 
+# One at a time: a rollback while another release is being watched would leave no pods at all.
+lock() {
+  me="$(id -un) on $(uname -n) since $(date -u +%Y-%m-%dT%H:%M:%SZ), $*"
+  if kube create configmap release-lock --from-literal "by=$me" > /dev/null 2> "$scratch/error"; then
+    locked=yes
+    return
+  fi
+  holder=$(kube get configmap release-lock --ignore-not-found --output 'jsonpath={.data.by}')
+  [ -n "$holder" ] || die "no release can be begun in $environment: $(cat "$scratch/error")"
+  say "another release is under way in $environment: $holder" >&2
+  die "if it is not any more: kubectl --namespace $namespace delete configmap release-lock"
+}
+
 deploy() {
   repository=123456789012.dkr.ecr.eu-central-1.amazonaws.com/$name
   digest=$(image "imageTag=$version") ||
-    die "the registry has no $version: make build-container push-container VERSION=$version"
+    no_image "the registry has no $version: make build-container push-container VERSION=$version"
   bring
 }
 
 promote() {
-  image "imageDigest=$digest" > /dev/null || die "$repository no longer has $digest, which is $version"
+  image "imageDigest=$digest" > /dev/null || no_image "$repository no longer has $digest, which is $version"
   bring
 }
 
 # The digest of an image that the registry has.
 image() {
   aws ecr describe-images --registry-id "${repository%%.*}" --region eu-central-1 \
-    --repository-name "$name" --image-ids "$1" --query 'imageDetails[0].imageDigest' --output text
+    --repository-name "$name" --image-ids "$1" --query 'imageDetails[0].imageDigest' --output text 2> "$scratch/error"
+}
+
+no_image() {
+  grep -q NotFound "$scratch/error" || die "the registry cannot be asked: $(cat "$scratch/error")"
+  die "$1"
 }
 
 bring() {
@@ -197,10 +234,12 @@ bring() {
   cp "$release" "$scratch/record"
   remember
   choose
-  ran=$(newest)
   try_out
+  underway=yes
   replace || went_wrong
-  unmark
+  underway=no
+  trust || say "it could not be noted that $version serves: a rollback would pass it by" >&2
+  tidy || say "what is left of the release before could not be put away: see above" >&2
   say "$version serves in $environment; commit $release"
 }
 
@@ -208,11 +247,15 @@ bring() {
 # balancer go back together with the pods.
 remember() {
   : > "$scratch/before"
+  ran='' ran_copies='' deployments='' mark_before=''
   [ "$known" = yes ] || return 0
   kube get secretproviderclasses,deployments,horizontalpodautoscalers,services,ingresses,networkpolicies,poddisruptionbudgets \
     --selector "app.kubernetes.io/instance=$namespace" --output \
     'jsonpath={range .items[*]}{.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}---{"\n"}{end}' \
     > "$scratch/before"
+  deployments=$(kube get deployments --selector "app.kubernetes.io/name=$name" --output 'jsonpath={.items[*].metadata.name}')
+  ran=$(serving)
+  [ -z "$ran" ] || ran_copies=$(kube get deployment "$ran" --ignore-not-found --output 'jsonpath={.spec.replicas}')
 }
 
 # The cluster looks at all of it before any of it is applied, so that what it refuses (a field that
@@ -220,6 +263,7 @@ remember() {
 try_out() {
   if [ "$known" = no ]; then
     kube apply --filename "$overlay/namespace.yaml" > /dev/null || refused
+    lock "$environment"
   fi
   kube apply --kustomize "$overlay" --dry-run=server > /dev/null || refused
 }
@@ -232,35 +276,53 @@ refused() {
 }
 
 went_wrong() {
+  underway=no
   why
   [ "$automatic_rollback" = yes ] ||
     die "$version failed in $environment and still is there: make rollback-container ENV=$environment"
-  [ -s "$scratch/before" ] ||
+  [ -n "$ran_copies" ] ||
     die "$version failed in $environment, and there is no release before it to go back to: mend it and deploy again, or make destroy-container ENV=$environment"
   say "$version failed in $environment: going back"
-  mark_failed
+  failed=$deployment failed_version=$version
   cp "$scratch/record" "$release"
-  kube apply --filename "$scratch/before" > /dev/null || die "going back failed too: mend what is said above and deploy again"
-  failed=$deployment
+  if ! { kube apply --filename "$scratch/before" > /dev/null && bring_back; }; then
+    die "going back failed too: mend what is said above, then make rollback-container ENV=$environment"
+  fi
+  die "$failed_version failed in $environment; the release before it serves again"
+}
+
+# After all that was applied before is applied again.
+bring_back() {
   deployment=$(serving)
-  [ "$failed" = "$deployment" ] || kube scale "deployment/$failed" --replicas 0 > /dev/null
-  rolled_out "$deployment" ||
-    die "going back failed too: kubectl --namespace $namespace describe deployment $deployment"
-  die "$version failed in $environment; the release before it serves again"
+  # The autoscaler may have taken pods away from what did not serve; from no pods it makes none.
+  if [ "$failed" != "$deployment" ]; then
+    kube scale "deployment/$deployment" --replicas "$ran_copies" > /dev/null || return
+  fi
+  rolled_out "$deployment" && read_running "$deployment" && within 60 answers "$name" || return
+  [ "$failed" = "$deployment" ] || put_away "$failed"
 }
 
-# What cluster and app say, while the pods that failed are still there to be asked.
-why() {
-  of_version="app.kubernetes.io/name=$name,app.kubernetes.io/version=$version"
-  kube get pods --selector "$of_version" --output \
-    'jsonpath={range .items[*]}{.metadata.name} is {.status.phase}{range .status.conditions[?(@.status=="False")]}; not {.type} {.reason} {.message}{end}{range .status.containerStatuses[*]}; {.restartCount} restarts {.state.waiting.reason} {.state.waiting.message}{end}{"\n"}{end}' >&2 || true
-  kube logs --selector "$of_version" --tail 20 --prefix --ignore-errors >&2 || true
+# A Deployment that was there before goes to sleep; one that was not goes.
+put_away() {
+  case " $deployments " in
+    *" $1 "*)
+      [ -n "$mark_before" ] || kube label "deployment/$1" release- > /dev/null
+      put_to_sleep "$1"
+      ;;
+    *) kube delete "deployment/$1" "horizontalpodautoscaler/$1" --ignore-not-found > /dev/null ;;
+  esac
 }
 
-# The Deployment whose pods the Service selects.
+# An autoscaler leaves a Deployment without pods alone.
+put_to_sleep() {
+  [ "$(serving)" != "$1" ] || die "$1 serves in $environment by now: its pods are left alone"
+  kube scale "deployment/$1" --replicas 0 > /dev/null
+}
+
+# The Deployment whose pods the Service selects; nothing where there is no Service yet.
 serving() {
-  color=$(kube get service "$name" --output 'jsonpath={.spec.selector.color}')
-  say "$name${color:+-$color}"
+  selected=$(kube get service "$name" --ignore-not-found --output 'jsonpath={.spec.selector.app\.kubernetes\.io/name}-{.spec.selector.color}')
+  say "${selected%-}"
 }
 
 # Removes the Deployments of a strategy that was left; the arguments stay.
@@ -271,26 +333,17 @@ keep_only() {
     --field-selector "$others" > /dev/null
 }
 
-# Notes at the pods of a release that it failed, so that a rollback passes it by.
-mark_failed() {
-  failed=$(newest)
-  [ -z "$failed" ] || [ "$failed" = "$ran" ] ||
-    kube label replicaset "$failed" release=failed --overwrite > /dev/null
-}
-
-# It serves after all.
-unmark() { kube label replicaset "$(newest)" release- > /dev/null; }
-
-newest() { revisions | awk 'NR == 1 { print $3 }'; }
-
-# REVISION VERSION REPLICASET OUTCOME of the Deployment, the newest first, which is the one that runs.
+# REVISION VERSION REPLICASET MARK of the Deployment, the newest first, which is the one that runs.
 revisions() {
-  kube get replicasets --selector "app.kubernetes.io/name=$name" --no-headers --output \
+  kube get replicasets --selector "app.kubernetes.io/name=$name" --no-headers --ignore-not-found --output \
     'custom-columns=R:.metadata.annotations.deployment\.kubernetes\.io/revision,V:.metadata.labels.app\.kubernetes\.io/version,N:.metadata.name,O:.metadata.labels.release,D:.metadata.ownerReferences[0].name' |
     awk -v deployment="$deployment" '$5 == deployment' | sort -rn
 }
 
+newest() { revisions | awk 'NR == 1 { print $3 }'; }
+
 destroy() {
+  [ "$known" = yes ] || die "there is no namespace $namespace"
   say "this removes the namespace $namespace with all that is in it, and its balancer"
   if [ "${CONFIRM-}" != "$namespace" ]; then
     printf 'Type %s to go on: ' "$namespace"
@@ -298,8 +351,10 @@ destroy() {
     [ "$answer" = "$namespace" ] || die "nothing was removed"
   fi
   # First the Ingress, and wait: its controller can remove the balancer only while both are there.
-  kube delete ingress "$name" --ignore-not-found
+  kube delete ingress "$name" --ignore-not-found --timeout 10m ||
+    die "the balancer is not gone: kubectl --namespace $namespace describe ingress $name says what its controller waits for"
   kube delete --kustomize "$overlay" --ignore-not-found
+  locked=no
   say "removed; the images stay in the registry, and $release still names the last one"
 }
 
@@ -322,104 +377,11 @@ EOF
 
 # Reads into repository, digest and version what a Deployment runs.
 read_running() {
-  image=$(kube get deployment "$1" --output 'jsonpath={.spec.template.spec.containers[0].image}')
+  image=$(kube get deployment "$1" --output 'jsonpath={.spec.template.spec.containers[0].image}') &&
+    version=$(kube get deployment "$1" --output 'jsonpath={.spec.template.metadata.labels.app\.kubernetes\.io/version}') ||
+    return
   repository=${image%@*}
   digest=${image#*@}
-  version=$(kube get deployment "$1" \
-    --output 'jsonpath={.spec.template.metadata.labels.app\.kubernetes\.io/version}')
-}
-
-# rolled_out DEPLOYMENT: ends by itself, when all pods are new and available, or when their numbers have
-# stood still for progressDeadlineSeconds. (The cluster's own word for that does not cover pods that
-# are added without being changed.) Pods that cannot even be made end it sooner.
-rolled_out() {
-  stood='' since=$(date +%s) deadline_s=300 refusals=0
-  until kube rollout status "deployment/$1" --timeout 10s 2> /dev/null; do
-    now=$(date +%s)
-    read -r deadline_s numbers refusal << EOF
-$(kube get deployment "$1" --output 'jsonpath={.spec.progressDeadlineSeconds} {.status.updatedReplicas}/{.status.availableReplicas} {.status.conditions[?(@.type=="ReplicaFailure")].message}' ||
-      echo "$deadline_s $stood")
-EOF
-    [ "$numbers" = "$stood" ] || stood=$numbers since=$now
-    if [ $((now - since)) -ge "$deadline_s" ]; then
-      say "$1 made no progress for $deadline_s s" >&2
-      return 1
-    fi
-    [ -n "$refusal" ] || refusals=0
-    if [ -n "$refusal" ] && [ $((refusals += 1)) -ge 2 ]; then
-      say "no pod can be made: $refusal" >&2
-      return 1
-    fi
-    sleep 5
-  done
-}
-
-# serves SERVICE; a new balancer needs some minutes.
-serves() {
-  within 60 answers "$1" && within 600 targets_healthy
-}
-
-# stays_well SERVICE: a failure counts when it comes three times in a row, so that one slow answer
-# does not undo a release.
-stays_well() {
-  [ "$bake_s" -gt 0 ] || return 0
-  say "watching it for $bake_s s"
-  restarts_before=$(restarts)
-  failures=0
-  end=$(($(date +%s) + bake_s))
-  while [ "$(date +%s)" -lt "$end" ]; do
-    sleep 5
-    if answers "$1" && no_target_unhealthy && [ "$(restarts)" -le "$restarts_before" ]; then
-      failures=0
-    else
-      failures=$((failures + 1))
-      [ "$failures" -lt 3 ] || return 1
-    fi
-  done
-}
-
-# What a Service answers, asked through the Kubernetes API: no other way in is needed.
-answers() {
-  kube get --raw "/api/v1/namespaces/$namespace/services/http:$1:http/proxy/version" |
-    tr -d ' ' | grep -qF "\"version\":\"$version\""
-}
-
-targets_healthy() {
-  case " $(targets) " in
-    *" initial "* | *" unhealthy "* | *" unavailable "*) return 1 ;;
-    *" healthy "*) ;;
-    *) return 1 ;;
-  esac
-}
-
-no_target_unhealthy() {
-  case " $(targets) " in *" unhealthy "*) return 1 ;; esac
-}
-
-# What the balancer thinks of each pod, as words on one line.
-targets() {
-  for group in $(kube get "$target_groups" --output 'jsonpath={.items[*].spec.targetGroupARN}'); do
-    aws elbv2 describe-target-health --region "$region" --target-group-arn "$group" \
-      --query 'TargetHealthDescriptions[].TargetHealth.State' --output text
-  done | tr '\n\t' '  '
-}
-
-# Of the pods that are to stay: those of the release before may still be on their way out, and would
-# hide a restart by taking their own number with them.
-restarts() {
-  kube get pods --selector "app.kubernetes.io/name=$name,app.kubernetes.io/version=$version" --no-headers --output \
-    'custom-columns=GOING:.metadata.deletionTimestamp,RESTARTS:.status.containerStatuses[*].restartCount' |
-    awk -F '[ ,]+' '$1 == "<none>" { for (i = 2; i <= NF; i++) total += $i } END { print total + 0 }'
-}
-
-# within SECONDS COMMAND: tries it until it succeeds or the time is over.
-within() {
-  until_s=$(($(date +%s) + $1))
-  shift
-  until "$@"; do
-    [ "$(date +%s)" -lt "$until_s" ] || return 1
-    sleep 5
-  done
 }
 
 say() { printf '%s\n' "$*"; }
