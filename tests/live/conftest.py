@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests import tools
 from tests.live.cluster import Cluster, NoClusterError
 from tests.live.cluster import running as cluster_running
 from tests.live.engine import Engine, NoEngineError, running
+from tests.live.journeys import EVERY
 
 # The newest runtimes of which tools/install can make a base image.
 _BASE_IMAGES = {"nodejs": "local/node:24", "python": "local/python:3.13"}
@@ -54,6 +57,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         except NoClusterError as problem:
             tools.missing(str(problem), problem.remedy)
         yield found
+
+
+@pytest.fixture(scope="session")
+def journeys(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Any]]]:
+    """All journeys, on their way while other tests run."""
+    with ThreadPoolExecutor(len(EVERY)) as pool:
+        yield {
+            name: pool.submit(journey, cluster, tmp_path_factory.mktemp(name))
+            for name, journey in EVERY.items()
+        }
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace with the strictest rules for pods; goes without anybody waiting for it."""
-    name = request.node.name.replace("_", "-").split("[")[0]
+    name = re.sub("[^a-z0-9]+", "-", request.node.name).strip("-")
     manifest = {"apiVersion": "v1", "kind": "Namespace"}
     cluster.apply({**manifest, "metadata": {"name": name, "labels": _RESTRICTED}})
     yield name
@@ -67,6 +68,7 @@ def test_a_broken_version_never_becomes_ready(cluster: Cluster, namespace: str) 
     """Its pods run and have addresses; the rollout does not end, and the old pods stay."""
     cluster.apply(_deployment(namespace, "1.0"), _service(namespace))
     _rollout(cluster, namespace)
+    _wait(lambda: len(_ready_addresses(cluster, namespace)) == 3, "slices")
     before = _ready_addresses(cluster, namespace)
     cluster.apply(_deployment(namespace, "2.0-broken"))
     broken = "app.kubernetes.io/version=2.0-broken"
@@ -118,13 +120,14 @@ def test_kinds_that_are_not_of_the_core_are_known(cluster: Cluster, namespace: s
 @pytest.mark.parametrize(
     ("controller", "group"),
     [("eks.amazonaws.com/alb", "eks.amazonaws.com"), ("ingress.k8s.aws/alb", "elbv2.k8s.aws")],
+    ids=["auto-mode", "self-managed"],
 )
 def test_ready_pods_are_healthy_targets(
     cluster: Cluster, namespace: str, controller: str, group: str
 ) -> None:
     """In the target group of each binding, also after a rollout; a namespace ends with its groups."""
     cluster.apply(_deployment(namespace, "1.0"), _service(namespace))
-    cluster.apply(*_ingress(namespace, controller))
+    cluster.apply(*_ingress(namespace, controller, {"app": 100}))
     _rollout(cluster, namespace)
     _wait(lambda: len(_bindings(cluster, namespace, group)) == 2, "bindings of both backends")
     _wait(lambda: _healthy(cluster, namespace, group) == _targets(cluster, namespace), "targets")
@@ -135,8 +138,57 @@ def test_ready_pods_are_healthy_targets(
     )
 
     arns = {binding["spec"]["targetGroupARN"] for binding in _bindings(cluster, namespace, group)}
-    cluster.kubectl("delete", "namespace", namespace, "--timeout=30s")
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
     _wait(lambda: not arns & _target_groups(cluster), "the target groups to go")
+
+
+def test_a_balancer_has_the_weights_of_its_ingress(cluster: Cluster, namespace: str) -> None:
+    """They follow the annotation. Status and target groups lead to it; it ends with the namespace."""
+    controller = "eks.amazonaws.com/alb"
+    cluster.apply(*_ingress(namespace, controller, {"app": 90, "new": 10}))
+    _wait(lambda: _hostname(cluster, namespace), "the balancer's name in the status")
+    by_name = f"LoadBalancers[?DNSName=='{_hostname(cluster, namespace)}'].LoadBalancerArn"
+    named = ("elbv2", "describe-load-balancers", "--query", by_name)
+    (balancer,) = cluster.aws(*named)
+
+    def groups() -> dict[str, str]:
+        """Of the Services that the action names."""
+        return {
+            binding["spec"]["serviceRef"]["name"]: binding["spec"]["targetGroupARN"]
+            for binding in _bindings(cluster, namespace, "eks.amazonaws.com")
+            if binding["spec"]["serviceRef"]["port"] == 80
+        }
+
+    _wait(lambda: groups().keys() == {"app", "new"}, "bindings of both Services of the action")
+    service_of = {arn: service for service, arn in groups().items()}
+    query = ("--target-group-arns", *service_of, "--query", "TargetGroups[].LoadBalancerArns[0]")
+    assert cluster.aws("elbv2", "describe-target-groups", *query) == [balancer, balancer]
+
+    query = ("--load-balancer-arn", balancer, "--query", "Listeners[].ListenerArn")
+    (listener,) = cluster.aws("elbv2", "describe-listeners", *query)
+
+    def rules() -> dict[str, Any]:
+        """The first path of each rule, with what it does: the groups' weights, or the answer."""
+        told = cluster.aws("elbv2", "describe-rules", "--listener-arn", listener)["Rules"]
+        return {
+            rule["Conditions"][0]["PathPatternConfig"]["Values"][0]: {
+                service_of.get(group["TargetGroupArn"], "another"): group["Weight"]
+                for group in action["ForwardConfig"]["TargetGroups"]
+            }
+            if action["Type"] == "forward"
+            else action["FixedResponseConfig"]["StatusCode"]
+            for rule in told
+            for action in rule["Actions"]
+            if not rule["IsDefault"]
+        }
+
+    rest = {"/*": {"another": 1}, "/closed": "403"}
+    assert rules() == {"/weighted": {"app": 90, "new": 10}, **rest}
+    cluster.apply(*_ingress(namespace, controller, {"app": 0, "new": 100}))
+    _wait(lambda: rules() == {"/weighted": {"app": 0, "new": 100}, **rest}, "the new weights")
+
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    _wait(lambda: not cluster.aws(*named), "the balancer to go")
 
 
 def _deployment(namespace: str, version: str) -> dict[str, Any]:
@@ -188,18 +240,25 @@ def _service(namespace: str) -> dict[str, Any]:
     }
 
 
-def _ingress(namespace: str, controller: str) -> list[dict[str, Any]]:
-    """One that sends to a Service twice: as a backend, and by an action in an annotation."""
-    groups = [{"serviceName": "app", "servicePort": "80", "weight": 100}]
-    action = json.dumps({"type": "forward", "forwardConfig": {"targetGroups": groups}})
+def _ingress(namespace: str, controller: str, weights: dict[str, int]) -> list[dict[str, Any]]:
+    """One that sends to a Service and, by an action in an annotation, to some with weights."""
+    groups = [
+        {"serviceName": service, "servicePort": "80", "weight": weight}
+        for service, weight in weights.items()
+    ]
+    actions = {
+        "weighted": {"type": "forward", "forwardConfig": {"targetGroups": groups}},
+        "closed": {"type": "fixed-response", "fixedResponseConfig": {"statusCode": "403"}},
+    }
     class_name = controller.replace("/", "-")
     backends = {
-        "/": {"name": "app", "port": {"name": "http"}},
-        "/weighted": {"name": "weighted", "port": {"name": "use-annotation"}},
+        ("/", "Prefix"): {"name": "app", "port": {"name": "http"}},
+        ("/weighted", "Prefix"): {"name": "weighted", "port": {"name": "use-annotation"}},
+        ("/closed", "Exact"): {"name": "closed", "port": {"name": "use-annotation"}},
     }
     paths = [
-        {"path": path, "pathType": "Prefix", "backend": {"service": service}}
-        for path, service in backends.items()
+        {"path": path, "pathType": kind, "backend": {"service": service}}
+        for (path, kind), service in backends.items()
     ]
     return [
         {
@@ -214,7 +273,10 @@ def _ingress(namespace: str, controller: str) -> list[dict[str, Any]]:
             "metadata": {
                 "name": "app",
                 "namespace": namespace,
-                "annotations": {"alb.ingress.kubernetes.io/actions.weighted": action},
+                "annotations": {
+                    f"alb.ingress.kubernetes.io/actions.{name}": json.dumps(action)
+                    for name, action in actions.items()
+                },
             },
             "spec": {"ingressClassName": class_name, "rules": [{"http": {"paths": paths}}]},
         },
@@ -264,12 +326,18 @@ def _healthy(cluster: Cluster, namespace: str, group: str) -> set[tuple[str, int
     return healths[0] if healths and all(each == healths[0] for each in healths) else None
 
 
+def _hostname(cluster: Cluster, namespace: str) -> str:
+    path = "{.status.loadBalancer.ingress[0].hostname}"
+    output = f"--output=jsonpath={path}"
+    return cluster.kubectl("get", "ingress", "app", "--namespace", namespace, output)
+
+
 def _target_groups(cluster: Cluster) -> set[str]:
     found = cluster.aws("elbv2", "describe-target-groups")["TargetGroups"]
     return {group["TargetGroupArn"] for group in found}
 
 
-def _wait(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+def _wait(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"

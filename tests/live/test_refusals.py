@@ -55,8 +55,8 @@ def test_cluster_does_not_answer(app: App, tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "the cluster wrong-stage-eks does not answer; if its API is private, go to where it can be "
-        "reached from"
+        "the namespaces of the cluster wrong-stage-eks cannot be read; if its API is private, go to "
+        "where it can be reached from"
     )
 
 

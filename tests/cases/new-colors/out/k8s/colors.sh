@@ -92,12 +92,12 @@ balancer_follows() {
 balancer_gives() {
   group=$(target_group "$deployment")
   balancer=$(aws elbv2 describe-target-groups --region "$region" --target-group-arns "$group" \
-    --query 'TargetGroups[0].LoadBalancerArns[0]' --output text) || return
+    --query 'TargetGroups[0].LoadBalancerArns[0]' --output text) && [ "$balancer" != None ] || return
   given=$(for listener in $(aws elbv2 describe-listeners --region "$region" --load-balancer-arn "$balancer" \
     --query 'Listeners[].ListenerArn' --output text); do
     aws elbv2 describe-rules --region "$region" --listener-arn "$listener" --output text --query \
       "Rules[].Actions[].ForwardConfig.TargetGroups[] | [?TargetGroupArn=='$group'].Weight"
-  done | tr -s '[:space:]' '\n' | sort -u)
+  done | tr -s '[:space:]' '\n' | grep . | sort -u)
   [ "$given" = "$1" ]
 }
 
