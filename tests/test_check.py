@@ -137,6 +137,22 @@ BREAKS = [
         "configMapRef:\n                name: photo-service",
         "configMapRef:\n                name: photos",
     ),
+    ("X-18", OVERLAY, "  - horizontal-pod-autoscaler.yaml\n", ""),
+    ("X-18", OVERLAY, "  - ingress.yaml\n", ""),
+    ("X-18", OVERLAY, "  - path: deployment-patch.yaml\n", "  []\n"),
+    ("X-18", "k8s/base/kustomization.yaml", "  - service.yaml\n", ""),
+    ("release", "k8s/release.sh", "account=123456789012", "account="),
+    ("release", "k8s/release.sh", "bake_s=120", "bake_s=0"),
+    ("balancer", INGRESS, "scheme: internet-facing", "scheme: internal"),
+    ("balancer", INGRESS, "certificate-arn: >-", "certificate-arm: >-"),
+    ("balancer", INGRESS, "    - host: photos.example.com", "    - host: photo.example.com"),
+    ("X-02", INGRESS, "path: /alive/", "path: /alive2/"),
+    (
+        "X-07",
+        INGRESS,
+        "deregistration_delay.timeout_seconds=45",
+        "deregistration_delay.timeout_seconds=10",
+    ),
     ("syntax", INGRESS, "spec:\n", "spec: [\n"),
     ("conflict", "Makefile", "help:", "<<<<<<< yours\na\n=======\nb\n>>>>>>> new\nhelp:"),
     ("conflict", "README.md", "## Build", "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> main\n## Build"),
@@ -527,3 +543,26 @@ def test_not_a_project(tmp_path: Path) -> None:
         code, report = run(tmp_path, "check")
 
     assert (code, report["problems"][0]["code"]) == (2, "not-a-project")
+
+
+def test_a_new_environment_is_drift_and_nothing_else(project: Path) -> None:
+    """What it lacks is said once: nothing is asked of an overlay that is not there yet."""
+    replace(project, "app.yaml", "environments:", "environments:\n  qa: {scale: {min: 1}}")
+
+    code, report = run(project, "check", *OURS)
+
+    assert {one["rule"] for one in report["findings"]} == {"drift"}
+    assert "k8s/overlays/qa/" in report["findings"][0]["message"]
+    assert code == 1
+
+
+def test_the_generated_app_drifts_until_it_is_touched(project: Path) -> None:
+    """A route of the spec that the app does not have is told, as long as the app is gen's."""
+    replace(project, "app.yaml", "GET /photos/latest", "GET /photos/newest")
+
+    _, report = run(project, "check", *OURS)
+    (project / "services/photos/core.js").write_text("// ours now\n")
+    _, touched = run(project, "check", *OURS, "--skip", "X-02")
+
+    assert "services/photos/core.js" in report["findings"][0]["message"]
+    assert touched["findings"] == []

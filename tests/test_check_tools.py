@@ -218,3 +218,19 @@ def test_goldens_pass_the_scanners(image: str, tmp_path: Path) -> None:
     assert counts.keys() == set(scanners)
     # Far below what is there, far above what a tool says that did not see the half of it.
     assert all(count > 9 * len(overlays) for count in counts.values()), counts
+
+
+@pytest.mark.usefixtures("here")
+def test_braces_in_a_config_value_hide_nothing_from_checkov(tmp_path: Path) -> None:
+    """It reads no file that looks like a template: the value is taken apart for it, and all else is
+    scanned."""
+    for tool in ("kubectl", "checkov"):
+        tools.need(tool)
+    (tmp_path / "app.yaml").write_text(
+        "gen: 1\nname: braces\ntargets: container\nconfig: {A: 'x {{ .Values.x }} y'}\n"
+    )
+    run(tmp_path, "new", "--spec", "app.yaml", "--dir", "out")
+
+    code, report = run(tmp_path / "out", "check", *only("checkov"))
+
+    assert (code, report["findings"]) == (0, [])

@@ -389,7 +389,8 @@ def test_no_image(shop: Shop) -> None:
 
     assert done.returncode == 1
     assert done.stderr == (
-        "the registry has no v2: make build-container push-container VERSION=v2\n"
+        "the registry has no v2: build and push it (make build-container push-container), or take what "
+        "runs elsewhere (make promote-container ENV=prod FROM=...)\n"
     )
     assert not shop.did("apply")
     assert shop.record() == shop.seeded

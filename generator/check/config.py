@@ -13,6 +13,7 @@ from generator.check.reading import (
     container,
     image,
     layered,
+    made,
     mapping,
     named,
 )
@@ -21,7 +22,7 @@ from generator.render.context import Context
 
 def configuration(subject: Subject) -> Iterator[Finding]:
     """X-13: Every environment, and the command that runs the app, has the variables of the spec."""
-    environments = subject.context["environments"]
+    environments = made(subject)
     for environment in environments:
         file = f"k8s/overlays/{environment['name']}/kustomization.yaml"
         if file not in subject.files:
@@ -34,7 +35,10 @@ def configuration(subject: Subject) -> Iterator[Finding]:
     run = run_variables(subject.files)
     if run:
         # As make sees a line: what spans several cannot stand there.
-        first = {item["name"]: str(item["value"]) for item in environments[0]["config"]}
+        first = {
+            item["name"]: str(item["value"])
+            for item in subject.context["environments"][0]["config"]
+        }
         lines = {name: text for name, text in first.items() if "\n" not in text}
         yield from _differences("Makefile", lines, run, extra=False)
 
@@ -68,9 +72,15 @@ def _differences(
             file,
             found[name].line if name in found else 0,
             f"the variable {name} {how}",
-            f"Set config.{name} in app.yaml, so that every approach gets it.",
+            f"Write here what the spec says, or set {_key(file, name)} in app.yaml.",
             f"config.{name}",
         )
+
+
+def _key(file: str, name: str) -> str:
+    """The key of the spec behind a variable of a file: an overlay's is one environment's own."""
+    parts = file.split("/")
+    return f"environments.{parts[2]}.config.{name}" if len(parts) > 3 else f"config.{name}"
 
 
 def _unread(subject: Subject, environment: Context) -> Iterator[Finding]:
@@ -109,7 +119,7 @@ def _set_by_hand(subject: Subject, environment: Context, app: Path) -> Iterator[
 def literals(subject: Subject) -> Iterator[Finding]:
     """X-13: No secret is a variable: not of the pod, not of the image."""
     names = {secret["name"] for secret in subject.context["secrets"]}
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         for name, value in _set_by_hand(subject, environment, container(subject)):
             if name in {secret["name"] for secret in environment["secrets"]}:
                 yield _exposed(value, f"the secret {name} is an environment variable", name)
@@ -132,7 +142,7 @@ def _exposed(value: Value, what: str, name: str) -> Finding:
 
 def secrets(subject: Subject) -> Iterator[Finding]:
     """X-13: The driver fetches the secrets of the spec, and the app finds them where they are."""
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         for manifest in below(subject, f"k8s/overlays/{environment['name']}/"):
             if manifest.kind == "SecretProviderClass":
                 yield from _fetched(manifest, environment)

@@ -18,6 +18,7 @@ from generator.check.reading import (
     POD,
     below,
     kinds,
+    made,
     mapping,
     named,
     same,
@@ -40,7 +41,7 @@ def references(subject: Subject) -> Iterator[Finding]:
                         "Bring the file back, or take this line out.",
                     )
 
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         overlay = f"k8s/overlays/{environment['name']}/"
         manifests = [*below(subject, "k8s/base/"), *below(subject, overlay)]
         yield from _objects(manifests)
@@ -127,7 +128,7 @@ def _unknown(value: Value, what: str, known: list[str]) -> Finding:
 
 def namespaces(subject: Subject) -> Iterator[Finding]:
     """X-10: Overlay, Namespace and the release script name one namespace for an environment."""
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         expected, overlay = environment["namespace"], f"k8s/overlays/{environment['name']}/"
         found = [
             value
@@ -155,7 +156,7 @@ _NAMESPACE: dict[str, tuple[tuple[Step, ...], ...]] = {
 
 def selectors(subject: Subject) -> Iterator[Finding]:
     """X-18: What chooses pods by their labels (Service, budget, policy, Deployment) finds the app's."""
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         labels = _pod_labels(subject, environment)
         for kind, path in _SELECTORS.items():
             manifests = list(named(subject, kind, environment))
@@ -225,7 +226,7 @@ def _selects(value: Value, kind: str, labels: dict[str, str], *, colors: bool) -
 def objects(subject: Subject) -> Iterator[Finding]:
     """X-18: Every object that the spec makes is there, under its name, wherever it is written."""
     wanted, _ = read_manifests(subject.wanted)
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         folders = ("k8s/base/", f"k8s/overlays/{environment['name']}/")
         there = {(one.kind, one.name) for one in subject.manifests if one.file.startswith(folders)}
         for manifest in wanted:
@@ -249,6 +250,57 @@ def objects(subject: Subject) -> Iterator[Finding]:
                 )
 
 
+def reached(subject: Subject) -> Iterator[Finding]:
+    """X-18: Every file that makes a part of an environment is built into it."""
+    for environment in made(subject):
+        overlay = f"k8s/overlays/{environment['name']}"
+        found = _reached(subject, overlay)
+        for path in sorted(subject.wanted):
+            if (
+                path.startswith((f"{overlay}/", "k8s/base/"))
+                and path.endswith(".yaml")
+                and path in subject.files
+                and path not in found
+            ):
+                listed = path.rpartition("/")[2] if path.startswith("k8s/base/") else ""
+                name = listed or path.removeprefix(f"{overlay}/")
+                yield Finding(
+                    "X-18",
+                    f"{'k8s/base' if listed else overlay}/kustomization.yaml",
+                    0,
+                    f"{path} is not a part of {environment['name']}: nothing here names {name}",
+                    f"Name {name} again, under resources or patches, or delete the file.",
+                )
+
+
+def _reached(subject: Subject, overlay: str) -> set[str]:
+    """The files that an overlay's kustomization names, in all folders that it leads to."""
+    found: set[str] = set()
+    folders = [overlay]
+    while folders:
+        folder = folders.pop()
+        file = f"{folder}/kustomization.yaml"
+        if file in found:
+            continue
+        found.add(file)
+        for manifest in below(subject, file):
+            for key, step in _NAMES:
+                for value in manifest.find(key, "*", *step):
+                    path = _joined(folder, str(value.value))
+                    if f"{path}/kustomization.yaml" in subject.files:
+                        folders.append(path)
+                    found.add(path)
+    return found
+
+
+_NAMES: tuple[tuple[str, tuple[Step, ...]], ...] = (
+    ("resources", ()),
+    ("components", ()),
+    ("patches", ("path",)),
+    ("patchesStrategicMerge", ()),
+)
+
+
 def _joined(folder: str, path: str) -> str:
     parts = folder.split("/")
     for part in path.split("/"):
@@ -267,5 +319,6 @@ CHECKS: tuple[Check, ...] = (
     Check("X-10", "one namespace for an environment", namespaces),
     Check("X-18", "what one file names, another provides", references),
     Check("X-18", "every object that the spec makes is there", objects),
+    Check("X-18", "every file is built into its environment", reached),
     Check("X-18", "what chooses pods by label finds the app's", selectors),
 )

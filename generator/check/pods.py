@@ -17,6 +17,7 @@ from generator.check.reading import (
     below,
     container,
     layered,
+    made,
     place,
 )
 from generator.render.context import Context
@@ -110,7 +111,7 @@ _RULES: tuple[_Rule, ...] = (
 
 def restrictions(subject: Subject) -> Iterator[Finding]:
     """The pod gives up every right that the app does not need."""
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         for rule in _RULES:
             yield from _loosened(subject, environment, rule)
         hostile = (
@@ -154,7 +155,7 @@ def _finding(value: Value, what: str, fix: str) -> Finding:
 
 def default_deny(subject: Subject) -> Iterator[Finding]:
     """Nothing may talk in the namespace unless a policy allows it."""
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         overlay = f"k8s/overlays/{environment['name']}/"
         manifests = [*below(subject, "k8s/base/"), *below(subject, overlay)]
         policies = [manifest for manifest in manifests if manifest.kind == "NetworkPolicy"]

@@ -19,6 +19,15 @@ NOTE: Path = ("metadata", "annotations")
 COLORS = ("blue", "green")
 
 
+def made(subject: Subject) -> list[Context]:
+    """The environments that have an overlay. Of one that has none yet, the drift is told."""
+    return [
+        environment
+        for environment in subject.context["environments"]
+        if f"k8s/overlays/{environment['name']}/kustomization.yaml" in subject.files
+    ]
+
+
 def kinds(subject: Subject, *wanted: str) -> Iterator[Manifest]:
     """The manifests of these kinds."""
     return (manifest for manifest in subject.manifests if manifest.kind in wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generator.check import Check, config, names, pods, release, scale, state, traffic
+from generator.check import Check, config, front, names, pods, release, scale, state, traffic
 from generator.check.tools import (
     Tool,
     checkov,
@@ -13,7 +13,7 @@ from generator.check.tools import (
 )
 
 _SEAMS = sorted(
-    (check for room in (names, traffic, scale, config, release) for check in room.CHECKS),
+    (check for room in (names, traffic, front, scale, config, release) for check in room.CHECKS),
     key=lambda check: check.rule,
 )
 

@@ -20,6 +20,7 @@ from generator.check.reading import (
     below,
     container,
     image,
+    made,
     mapping,
     place,
     same,
@@ -102,7 +103,7 @@ def _unnamed(subject: Subject, app: Path) -> Iterator[Finding]:
 
 def labels(subject: Subject) -> Iterator[Finding]:
     """X-14: Every environment labels what it has with the same labels, and tags the balancer so."""
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         file = f"k8s/overlays/{environment['name']}/kustomization.yaml"
         wanted = {
             "app": subject.context["name"],
@@ -175,7 +176,7 @@ def image_name(subject: Subject) -> Iterator[Finding]:
                 f"the image is {value.value}; releases/ replaces {name}",
                 f"Write {name}: which version runs where stands in releases/.",
             )
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         yield from _release(subject, environment)
         yield from _included(subject, environment)
 

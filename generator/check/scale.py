@@ -13,6 +13,7 @@ from generator.check.reading import (
     Path,
     container,
     layered,
+    made,
     place,
     same,
     values,
@@ -25,7 +26,7 @@ _STRATEGY: Path = ("spec", "strategy", "rollingUpdate")
 def replicas(subject: Subject) -> Iterator[Finding]:
     """X-11: The autoscaler has the bounds of the spec, and owns the number."""
     cpu = ("spec", "metrics", "*", "resource", "target", "averageUtilization")
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         scale = environment["scale"]
         for key, field in (("minReplicas", "min"), ("maxReplicas", "max")):
             where = place(subject, environment, "HorizontalPodAutoscaler", "spec", key)
@@ -48,7 +49,7 @@ def replicas(subject: Subject) -> Iterator[Finding]:
 
 def evictions(subject: Subject) -> Iterator[Finding]:
     """X-11: One copy may be evicted in every environment, at the floor of that environment."""
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         floor = environment["scale"]["min"]
         least = layered(subject, environment, "PodDisruptionBudget", "spec", "minAvailable")
         most = layered(subject, environment, "PodDisruptionBudget", "spec", "maxUnavailable")
@@ -77,7 +78,7 @@ def _share(value: object, of: int) -> int | None:
 
 def rollout(subject: Subject) -> Iterator[Finding]:
     """X-11: A rollout replaces copies as the spec says, and never takes more away."""
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         kind = layered(subject, environment, "Deployment", "spec", "strategy", "type")
         if kind is not None and kind.value != "RollingUpdate":
             yield Finding(
@@ -102,7 +103,7 @@ def resources(subject: Subject) -> Iterator[Finding]:
     """Every copy requests what the spec says, and has a limit above which it cannot starve others."""
     app = container(subject)
     path = (*app, "resources")
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         for name in ("cpu", "memory"):
             request = layered(subject, environment, "Deployment", *path, "requests", name)
             limit = layered(subject, environment, "Deployment", *path, "limits", name)

@@ -14,9 +14,22 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _in_app(subject: Subject, path: str) -> bool:
+    return path.startswith(subject.context["app"]["path"] + "/")
+
+
+def _app_is_ours(subject: Subject) -> bool:
+    """Whether nobody has touched the generated app: until then it follows the spec as a whole."""
+    return all(
+        path in subject.files and _digest(subject.files[path].content) == digest
+        for path, digest in subject.written.items()
+        if _in_app(subject, path)
+    )
+
+
 def _yours(subject: Subject, path: str) -> bool:
     """Whether a file stopped being gen's business at its birth: the app's code, release records."""
-    return path.startswith((subject.context["app"]["path"] + "/", "releases/"))
+    return _in_app(subject, path) or path.startswith("releases/")
 
 
 def _moved_on(subject: Subject, path: RelPath) -> bool:
@@ -30,10 +43,12 @@ def drift(subject: Subject) -> Iterator[Finding]:
     """Whether the artifacts are those that the spec makes now."""
     if not subject.changed_spec:
         return
+    ours = _app_is_ours(subject)
     differ = [
         path
         for path in sorted({*subject.written, *subject.wanted})
-        if not _yours(subject, path) and _moved_on(subject, path)
+        if (not _yours(subject, path) or (ours and _in_app(subject, path)))
+        and _moved_on(subject, path)
     ]
     if differ:
         yield Finding(

@@ -23,6 +23,7 @@ from generator.check.reading import (
     container,
     image,
     layered,
+    made,
     mapping,
     number,
     place,
@@ -93,7 +94,7 @@ def _image_ports(subject: Subject) -> Iterator[Value]:
 
 def health_paths(subject: Subject) -> Iterator[Finding]:
     """X-02: Probes and balancer ask for paths that the app serves, in the way that it serves them."""
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         yield from _probes(subject, environment)
         yield from _balancer(subject, environment)
     yield from _served(subject)
@@ -188,7 +189,7 @@ def shutdown(subject: Subject) -> Iterator[Finding]:
                 f"Write {drain * 1000}, or raise health.drain in app.yaml for all artifacts.",
                 "health.drain",
             )
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         yield from _grace(subject, environment, drain)
         yield from _deregistration(subject, environment, drain)
 
@@ -267,7 +268,7 @@ def idle(subject: Subject) -> Iterator[Finding]:
 def startup(subject: Subject) -> Iterator[Finding]:
     """X-08: The startup probe waits for the declared start."""
     start = subject.context["times"]["start_s"]
-    for environment in subject.context["environments"]:
+    for environment in made(subject):
         path = (*container(subject), "startupProbe")
         probe = layered(subject, environment, "Deployment", *path)
         times = {key: layered(subject, environment, "Deployment", *path, key) for key in _TIMES}

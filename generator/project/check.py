@@ -169,7 +169,8 @@ def _answer(job: Job, folder: Path) -> Answer:
             if done.returncode:
                 break
             if step.into:
-                Path(scratch, step.into).write_text(output, "utf-8")
+                kept = output.replace(step.apart, " ".join(step.apart)) if step.apart else output
+                Path(scratch, step.into).write_text(kept, "utf-8")
     return Answer(job.label, done.returncode, output, done.stderr, tuple(argv))
 
 

@@ -7,6 +7,7 @@ with that approach in `generator.targets`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -231,12 +232,14 @@ def names(spec: Spec) -> Iterator[Broken]:
                 (),
                 "What stands in the spec is written into files and committed.",
             )
-    size = sum(len(name) + len(value.encode()) for name, value in spec.config.items())
-    if size > 256 * 1024:
+    # As JSON: so `kubectl apply` keeps it in an annotation, which may hold 256 KiB.
+    text = json.dumps(dict(spec.config), ensure_ascii=False)
+    size = len(text.encode()) + 5 * sum(map(text.count, "<>&\u2028\u2029"))
+    if size > 240 * 1024:
         yield Broken(
             "config-too-large",
             ("config",),
-            f"config holds {size // 1024} KiB, the limit is 256 KiB",
+            f"config takes {size // 1024} KiB as JSON, the limit is 240 KiB",
             "Ship large values as files of the app.",
         )
 
@@ -276,7 +279,7 @@ def traffic(spec: Spec) -> Iterator[Broken]:
                 "host-without-certificate",
                 here,
                 f"{host} needs a certificate",
-                "Set traffic.zone to have one made, or traffic.certificate_arn to use one you have.",
+                "Set traffic.certificate_arn to use one you have, or traffic.zone to have one made.",
             )
         if zone and host != zone and not host.endswith("." + zone):
             yield Broken(

@@ -102,7 +102,7 @@ def test_version_that_the_registry_lacks(app: App) -> None:
     done = app.make("deploy-container", ENV="stage", VERSION="v9")
 
     assert done.returncode != 0
-    assert "the registry has no v9: make build-container push-container VERSION=v9" in done.stderr
+    assert "the registry has no v9: build and push it" in done.stderr
     assert (_objects(app, "stage"), app.record("stage")) == (before, record)
 
 

@@ -42,6 +42,7 @@ _STEPS: tuple[tuple[str, str, dict[str, str]], ...] = (
 def show(strategy: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         _say(f"starting a control plane; the project is in {scratch}/app/project")
+        _say("# is a pod that serves, . one that does not yet; what the commands print has a bar")
         folder = Path(scratch) / "cluster"
         folder.mkdir()
         with running(folder) as cluster:

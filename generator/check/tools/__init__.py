@@ -16,12 +16,14 @@ SCRATCH = "{scratch}"
 class Step(NamedTuple):
     """One call: `argv` runs in the project folder; with `piped`, on the output of the step before.
 
-    `into` names a file in the job's `SCRATCH` folder that keeps the output for later steps.
+    `into` names a file in the job's `SCRATCH` folder that keeps the output for later steps, with
+    every `apart` taken apart by a blank: what a later step would take for a language of its own.
     """
 
     argv: tuple[str, ...]
     piped: bool = False
     into: str = ""
+    apart: str = ""
 
 
 class Answer(NamedTuple):

@@ -22,7 +22,8 @@ _FRAMEWORK = "--framework="
 
 
 def jobs(files: FileTree, context: Context) -> Iterator[Job]:
-    built = tuple(build(overlay, kept=True) for overlay, _ in overlays(files, context))
+    # A file with {{ in it, such as in a config value, checkov takes for a template and does not read.
+    built = tuple(build(overlay, kept=True, apart="{{") for overlay, _ in overlays(files, context))
     subjects = {"kubernetes": [f"{SCRATCH}/{step.into}" for step in built]}
     if "Dockerfile" in files:
         subjects["dockerfile"] = ["Dockerfile"]

@@ -24,10 +24,10 @@ def overlays(files: FileTree, context: Context) -> Iterator[tuple[str, Context]]
             yield overlay, environment
 
 
-def build(overlay: str, *, kept: bool = False) -> Step:
-    """The call that builds an overlay; `kept` in a file of the scratch folder."""
+def build(overlay: str, *, kept: bool = False, apart: str = "") -> Step:
+    """The call that builds an overlay; `kept` in a file of the scratch folder, see `Step`."""
     into = f"{overlay.removeprefix(_FOLDER)}.yaml" if kept else ""
-    return Step(("kubectl", "kustomize", overlay), into=into)
+    return Step(("kubectl", "kustomize", overlay), into=into, apart=apart)
 
 
 def overlay_of(file: str) -> str:

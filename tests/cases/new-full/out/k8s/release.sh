@@ -209,7 +209,7 @@ lock() {
 deploy() {
   repository=123456789012.dkr.ecr.eu-central-1.amazonaws.com/$name
   digest=$(image "imageTag=$version") ||
-    no_image "the registry has no $version: make build-container push-container VERSION=$version"
+    no_image "the registry has no $version: build and push it (make build-container push-container), or take what runs elsewhere (make promote-container ENV=$environment FROM=...)"
   bring
 }
 

@@ -196,7 +196,7 @@ lock() {
 deploy() {
   repository=$caller.dkr.ecr.us-east-2.amazonaws.com/$name
   digest=$(image "imageTag=$version") ||
-    no_image "the registry has no $version: make build-container push-container VERSION=$version"
+    no_image "the registry has no $version: build and push it (make build-container push-container), or take what runs elsewhere (make promote-container ENV=$environment FROM=...)"
   bring
 }
 
