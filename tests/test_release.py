@@ -419,6 +419,14 @@ def test_one_at_a_time(shop: Shop) -> None:
     assert not shop.did("apply")
 
 
+def test_a_first_release_that_finds_a_lock_changes_no_record(shop: Shop) -> None:
+    """However a release ends that does not stay, its record is what it was."""
+    done = shop.release("deploy", "prod", "v2", HOLDER="ann", NAMESPACES="")
+
+    assert "another release is under way" in done.stderr
+    assert shop.record() == shop.seeded
+
+
 def test_the_lock_goes_with_the_release(shop: Shop) -> None:
     """Whether it failed or not."""
     shop.release("deploy", "prod", "v2", STUCK="1")

@@ -33,7 +33,7 @@ class Subject(NamedTuple):
 
     `files` are those on disk, `wanted` those that its spec makes now, `written` the hashes that gen
     wrote last, `changed_spec` whether the spec has changed since, `context` what the templates saw,
-    `manifests` and `unreadable` what the YAML of `files` says.
+    `manifests` and `unreadable` what the YAML of `files` says, `promised` what that of `wanted` says.
     """
 
     files: FileTree
@@ -43,6 +43,7 @@ class Subject(NamedTuple):
     context: Context
     manifests: tuple[Manifest, ...]
     unreadable: tuple[Unreadable, ...]
+    promised: tuple[Manifest, ...]
 
 
 class Check(NamedTuple):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from generator.check import Check, Finding, Subject
-from generator.check.artifacts import Manifest, Value, read_manifests
+from generator.check.artifacts import Manifest, Value
 from generator.check.reading import ALB, NOTE, layered, made, mapping, named, same
 from generator.render.context import Context
 
@@ -65,7 +65,6 @@ _PROMISED = {
 
 def balancer(subject: Subject) -> Iterator[Finding]:
     """The balancer is open to whom the spec says, with its certificate and under its name."""
-    wanted, _ = read_manifests(subject.wanted)
     for environment in made(subject):
         folder = f"k8s/overlays/{environment['name']}/"
         for manifest in named(subject, "Ingress", environment):
@@ -73,7 +72,7 @@ def balancer(subject: Subject) -> Iterator[Finding]:
                 expected = next(
                     (
                         one.get(*NOTE, ALB + key)
-                        for one in wanted
+                        for one in subject.promised
                         if one.kind == "Ingress" and one.file.startswith(folder)
                     ),
                     None,

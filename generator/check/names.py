@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from generator.check import Check, Finding, Subject
-from generator.check.artifacts import Manifest, Step, Value, read_manifests
+from generator.check.artifacts import Manifest, Step, Value
 from generator.check.reading import (
     ALB,
     COLORS,
@@ -225,11 +225,10 @@ def _selects(value: Value, kind: str, labels: dict[str, str], *, colors: bool) -
 
 def objects(subject: Subject) -> Iterator[Finding]:
     """X-18: Every object that the spec makes is there, under its name, wherever it is written."""
-    wanted, _ = read_manifests(subject.wanted)
     for environment in made(subject):
         folders = ("k8s/base/", f"k8s/overlays/{environment['name']}/")
         there = {(one.kind, one.name) for one in subject.manifests if one.file.startswith(folders)}
-        for manifest in wanted:
+        for manifest in subject.promised:
             kind, name = manifest.kind, manifest.name
             # What is in no file any more is named as such, and where one cannot be read, that is.
             lost = manifest.file not in subject.files or manifest.file in {

@@ -77,13 +77,15 @@ def look_at(folder: Path, today: dt.date) -> tuple[Subject, tuple[Problem, ...]]
     spec = read_file(folder / SPEC)
     checked = generate.load(spec, SPEC, today, locked.resolved)
     files = read_files(folder)
+    wanted_files = generate.files(checked)
     subject = Subject(
         files,
-        generate.files(checked),
+        wanted_files,
         {path: entry.sha256 for path, entry in locked.files.items()},
         digest(spec) != locked.spec,
         context(checked.project, checked.resolved),
         *read_manifests(files),
+        read_manifests(wanted_files)[0],
     )
     return subject, checked.warnings
 

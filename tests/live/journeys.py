@@ -214,6 +214,17 @@ def _accidents(cluster: Cluster, folder: Path) -> Colors:
     app.edit("k8s/release.sh", "automatic_rollback=yes", "automatic_rollback=no")
     seen.step("nobody", "deploy-container", VERSION="v3-unwell")
     seen.step("by hand", "rollback-container")
+
+    app.edit("k8s/release.sh", "automatic_rollback=no", "automatic_rollback=yes")
+    app.edit("k8s/colors.sh", "within 300", "within 10")
+    stuck = '*"elbv2 describe-rules"*) echo 50; exit ;;'
+    (shim / "kubectl").unlink()
+    (shim / "aws").write_text(
+        f'#!/bin/sh\ncase "$*" in {stuck} esac\nexec {tools.need("aws")} "$@"\n'
+    )
+    (shim / "aws").chmod(0o755)
+    seen.done["lags"] = app.release("deploy", "prod", "v1", PATH=path)
+    seen.look("lags")
     return seen
 
 

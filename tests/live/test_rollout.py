@@ -230,3 +230,13 @@ def test_a_failed_release_that_stays_is_taken_back_by_hand(accidents: Colors) ->
         "copies": {"mishap-blue": 0, "mishap-green": FLOOR},
     }
     assert accidents.records["by hand"] == accidents.records["clean-up"]
+
+
+def test_no_pod_goes_before_the_balancer_follows(accidents: Colors) -> None:
+    """Where the balancer keeps other weights than the Ingress has, forth and back, both sets stay."""
+    assert _failed(accidents.done["lags"], "the balancer does not do what the Ingress says")
+    assert accidents.serving["lags"] == {
+        "color": "green",
+        "answer": "v2",
+        "copies": {"mishap-blue": FLOOR, "mishap-green": FLOOR},
+    }

@@ -49,7 +49,7 @@ tidy() {
   # Of another strategy: its autoscaler would count the pods of both.
   if [ "$ran" = "$name" ]; then ran=; fi
   if [ -n "$ran" ]; then put_to_sleep "$ran" || return; fi
-  keep_only "$deployment" "$name-blue" "$name-green"
+  keep_only "$name-blue" "$name-green"
 }
 
 # as_many_as DEPLOYMENT: the new pods must bear what those bear now, whatever the autoscaler made of
@@ -86,6 +86,14 @@ balancer_follows() {
   within 300 balancer_gives "$1" && return
   say "the balancer does not do what the Ingress says: kubectl --namespace $namespace describe ingress $name" >&2
   return 1
+}
+
+# Whether the balancer is back at the color that serves again. (At another strategy's pods it is by its
+# Service, not by a weight.)
+settled() {
+  [ "$deployment" != "$name" ] || return 0
+  color=${deployment##*-}
+  balancer_follows 100
 }
 
 # balancer_gives PERCENT: whether every rule that sends requests to the color in hand gives it so many.

@@ -43,6 +43,8 @@ main() {
 need() { command -v "$1" > /dev/null || die "this needs $1, which is not installed"; }
 
 leave() {
+  # Of a release that does not stay, the record is what it was.
+  [ ! -e "$scratch/record" ] || cp "$scratch/record" "$release"
   [ "$locked" = no ] || kube delete configmap release-lock --ignore-not-found > /dev/null || true
   rm -rf "$scratch"
 }
@@ -50,7 +52,6 @@ leave() {
 interrupted() {
   trap '' INT TERM HUP
   if [ "$underway" = yes ]; then
-    cp "$scratch/record" "$release"
     say "interrupted: $version is half way into $environment and was not watched to the end" >&2
     say "take it back: make rollback-container ENV=$environment; or deploy again" >&2
   fi
@@ -79,7 +80,7 @@ settings_of() {
   esac
   # shellcheck source=/dev/null
   . k8s/health.sh
-  # How the pods are replaced: choose, replace, doubt, trust, tidy, rollback.
+  # How the pods are replaced: choose, replace, doubt, trust, settled, tidy, rollback.
   # shellcheck source=/dev/null
   . "k8s/$how.sh"
 }
@@ -212,10 +213,13 @@ bring() {
   underway=yes
   replace || went_wrong
   underway=no
+  stays
   trust || say "it could not be noted that $version serves: a rollback would pass it by" >&2
   tidy || say "what is left of the release before could not be put away: see above" >&2
   say "$version serves in $environment; commit $release"
 }
+
+stays() { rm "$scratch/record"; }
 
 # Everything as it was last applied. That can be applied again as a whole, so that ports, scaling and
 # balancer go back together with the pods.
@@ -243,7 +247,6 @@ try_out() {
 }
 
 refused() {
-  cp "$scratch/record" "$release"
   # Made a moment ago, and empty.
   [ "$known" = yes ] || kube delete namespace "$namespace" --ignore-not-found > /dev/null
   die "$environment takes none of it, and nothing was changed: mend what is said above"
@@ -252,13 +255,16 @@ refused() {
 went_wrong() {
   underway=no
   why
-  [ "$automatic_rollback" = yes ] ||
+  if [ "$automatic_rollback" = no ]; then
+    stays
     die "$version failed in $environment and still is there: make rollback-container ENV=$environment"
-  [ -n "$ran_copies" ] ||
+  fi
+  if [ -z "$ran_copies" ]; then
+    stays
     die "$version failed in $environment, and there is no release before it to go back to: mend it and deploy again, or make destroy-container ENV=$environment"
+  fi
   say "$version failed in $environment: going back"
   failed=$deployment failed_version=$version
-  cp "$scratch/record" "$release"
   if ! { kube apply --filename "$scratch/before" > /dev/null && bring_back; }; then
     die "going back failed too: mend what is said above, then make rollback-container ENV=$environment"
   fi
@@ -273,7 +279,7 @@ bring_back() {
     kube scale "deployment/$deployment" --replicas "$ran_copies" > /dev/null || return
   fi
   rolled_out "$deployment" && read_running "$deployment" && within 60 answers "$name" || return
-  [ "$failed" = "$deployment" ] || put_away "$failed"
+  [ "$failed" = "$deployment" ] || { settled && put_away "$failed"; }
 }
 
 # A Deployment that was there before goes to sleep; one that was not goes.
