@@ -67,12 +67,27 @@ def offered(language: str, target: str) -> tuple[str, ...]:
     return tuple(_data()["offered"].get(language, {}).get(target, every))
 
 
-def default_runtime(language: str, targets: tuple[str, ...]) -> str:
-    """The newest line up to the default that every target can run."""
+def packaged(language: str, system: str) -> tuple[str, ...]:
+    """The release lines of `language` that a server with this operating system can have."""
+    every = tuple(line.version for line in product(language).lines)
+    return tuple(_data()["packaged"].get(language, {}).get(system, every))
+
+
+def release(language: str, line: str) -> str:
+    """What a server installs of a line: an exact release where it fetches an archive, else the line,
+    of which its operating system has the newest."""
+    return str(_data()["archived"].get(language, {}).get(line, line))
+
+
+def default_runtime(
+    language: str, targets: tuple[str, ...], systems: frozenset[str] = frozenset()
+) -> str:
+    """The newest line up to the default that every target, and every system of servers, can run."""
     facts = product(language)
     lines = [line.version for line in facts.lines]
     lines = lines[: lines.index(facts.default) + 1]
-    return next(v for v in reversed(lines) if all(v in offered(language, t) for t in targets))
+    takers = [offered(language, t) for t in targets] + [packaged(language, s) for s in systems]
+    return next(v for v in reversed(lines) if all(v in taker for taker in takers))
 
 
 def ended_defaults(today: dt.date) -> list[str]:

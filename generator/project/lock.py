@@ -75,7 +75,12 @@ def load(content: bytes, file: str) -> Lock:
         resolved = data["resolved"]
         return Lock(
             str(data["spec"]),
-            Resolved(tuple(resolved["targets"]), resolved["runtime"], resolved["kubernetes"]),
+            Resolved(
+                tuple(resolved["targets"]),
+                resolved["runtime"],
+                resolved["kubernetes"],
+                resolved["release"],
+            ),
             {rel_path(path): _entry(value) for path, value in (data["files"] or {}).items()},
         )
     except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError):
@@ -105,6 +110,7 @@ def dump(lock: Lock) -> bytes:
         f"spec: {lock.spec}",
         "resolved:",
         f"  kubernetes: {as_yaml(lock.resolved.kubernetes)}",
+        f"  release: {as_yaml(lock.resolved.release)}",
         f"  runtime: {as_yaml(lock.resolved.runtime)}",
         f"  targets: {as_yaml(lock.resolved.targets)}",
         "files:",

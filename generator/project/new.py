@@ -15,6 +15,7 @@ from generator.project.lock import lock_of, state_files
 from generator.project.write import create
 from generator.spec import edit, schema, starter
 from generator.spec.load import SPEC, read_file, read_text
+from generator.spec.model import Server
 from generator.spec.types import Wrong
 from generator.spec.words import app_name
 from generator.tree import File, FileTree, RelPath
@@ -95,7 +96,8 @@ def _spec_text(wish: Wish) -> tuple[str | bytes, str, list[edit.Edit]]:
         language = wish.runtime or "nodejs"
         chosen = _expanded(wish.targets or ("all",))
         known = tuple(target for target in chosen if target in targets.AVAILABLE)
-        version = facts.default_runtime(language, known)
+        systems = frozenset({Server().os} if "server" in known else ())
+        version = facts.default_runtime(language, known, systems)
         return starter.starter(
             wish.name, chosen, language, version, facts.product("kubernetes").default
         ), SPEC, []  # fmt: skip

@@ -7,10 +7,10 @@ bool, None), so that stock copier can render from the same as YAML. Free text is
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
+from generator.render import servers
+from generator.render.names import label_value, physical_name
 from generator.render.quoting import Free
 from generator.spec.model import Environment, Project, Spec
 from generator.spec.rules import SHUTDOWN_DELAY_MS, architecture
@@ -45,6 +45,8 @@ def context(project: Project, resolved: Resolved) -> Context:
     spec = project.base
     return {
         "name": spec.name,
+        # Hyphens may not stand in names of roles and variables of Ansible.
+        "role": spec.name.replace("-", "_"),
         "owner": Free(spec.owner),
         "owner_label": label_value(spec.owner),
         "description": Free(spec.description or f"The app {spec.name}"),
@@ -62,6 +64,7 @@ def context(project: Project, resolved: Resolved) -> Context:
         "config_names": list(spec.config),
         "uid": UID,
         "architecture": _docker_architecture(spec),
+        "server": servers.common(spec, resolved),
         "environments": [
             _environment(environment, resolved) for environment in project.environments
         ],
@@ -169,6 +172,7 @@ def _environment(environment: Environment, resolved: Resolved) -> Context:
         else "round_robin",
         "auto_mode": container.nodes == "auto",
         "kubernetes": container.kubernetes or resolved.kubernetes,
+        "server": servers.environment(name, spec),
     }
 
 
@@ -192,29 +196,6 @@ def _secret(name: str, secret: Any) -> Context:
 
 def _int_or_percent(text: str) -> int | str:
     return int(text) if text.isdigit() else text
-
-
-def label_value(text: str) -> str:
-    """Free text as the value of a Kubernetes label: at most 63 of [A-Za-z0-9._-].
-
-    Text that does not fit as it is ends in a short hash, so that two owners never share a label.
-    """
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-_.")
-    if slug == text and len(slug) <= 63:
-        return slug
-    return f"{slug[:54].rstrip('-_.') or 'owner'}-{_short_hash(text)}"
-
-
-def physical_name(app: str, environment: str, approach: str, longest: int) -> str:
-    """`<app>-<env>-<approach>`, shortened with a hash where a service's limit asks for it."""
-    name = f"{app}-{environment}-{approach}"
-    if len(name) <= longest:
-        return name
-    return f"{name[: longest - 9].rstrip('-')}-{_short_hash(name)}"
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def cpu_quantity(millicores: int) -> str:

@@ -69,6 +69,27 @@ def as_yaml(value: Any) -> str:
     return as_json(value)
 
 
+def as_ansible(value: Any) -> str:
+    """A YAML scalar or flow collection in a file of variables, which Ansible gives back as it is.
+
+    Ansible takes text with braces of Jinja, or with its own header, for a template; `!unsafe` says
+    that it is none. Nowhere else: that tag reads a value as if it had no quotes, so `!unsafe "007"`
+    is 7. Nothing that holds braces, or begins with `#`, is a number or another word without quotes.
+    """
+    if isinstance(value, str):
+        return f"!unsafe {as_json(value)}" if _TEMPLATE.search(value) else as_yaml(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_ansible(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        # Keys are never templates.
+        pairs = (f"{as_yaml(key)}: {as_ansible(item)}" for key, item in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    return as_yaml(value)
+
+
+_TEMPLATE = re.compile(r"\{[{%#]|^#jinja2:")
+
+
 def as_js(value: Any) -> str:
     """A JavaScript literal: JSON is one, since what line breaks mean there is escaped."""
     return as_json(value)
@@ -135,6 +156,34 @@ def as_make(value: Any) -> str:
     return word.replace("$", "$$")
 
 
+_NGINX_SAFE = re.compile(r"[A-Za-z0-9_./:-]+")
+_NGINX_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_NGINX_LONGEST = 4000
+"""nginx reads its configuration in pieces of 4096 bytes, and no word may be longer."""
+
+
+def as_nginx(value: Any) -> str:
+    """A word of an nginx configuration; a list as several words, a boolean as `on` or `off`.
+
+    Raises:
+        ValueError: a `$`, which begins a variable also within quotes, and for which nginx knows no
+            escape; or text that is too long for a word.
+    """
+    if isinstance(value, list | tuple):
+        return " ".join(as_nginx(item) for item in value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = str(value)
+    if "$" in text:
+        raise ValueError("a word of an nginx configuration holds no $")
+    if _NGINX_SAFE.fullmatch(text) and len(text) <= _NGINX_LONGEST:
+        return text
+    word = "".join(_NGINX_ESCAPES.get(c, c) for c in text)
+    if len(word.encode()) > _NGINX_LONGEST:
+        raise ValueError("a word of an nginx configuration is shorter")
+    return f'"{word}"'
+
+
 _BLANKS = re.compile("[ \t-\r\x1c-\x1e\x85\u2028\u2029]+")
 
 
@@ -178,6 +227,7 @@ def as_kustomize(value: Any) -> str:
 
 
 FILTERS: dict[str, Callable[[Any], str]] = {
+    "ansible": as_ansible,
     "comment": as_comment,
     "dockerfile": as_dockerfile,
     "js": as_js,
@@ -185,6 +235,7 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "kustomize": as_kustomize,
     "make": as_make,
     "markdown": as_markdown,
+    "nginx": as_nginx,
     "py": as_py,
     "sh": as_sh,
     "yaml": as_yaml,

@@ -261,7 +261,7 @@ def relative_folder(value: object) -> str:
         not text
         or len(text) > 100
         or not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part) for part in parts)
-        or parts[0] in ("k8s", "tofu", "packer", "ansible", "lambda", "releases")
+        or parts[0] in ("k8s", "tofu", "packer", "ansible", "lambda", "releases", "build")
     ):
         raise Wrong(
             "bad-folder",

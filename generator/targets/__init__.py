@@ -14,9 +14,9 @@ from typing import NamedTuple
 from generator import facts
 from generator.spec.model import TARGETS, Project, Spec
 from generator.spec.rules import Broken, Rule
-from generator.targets import container
+from generator.targets import container, server
 
-AVAILABLE: dict[str, ModuleType] = {"container": container}
+AVAILABLE: dict[str, ModuleType] = {"server": server, "container": container}
 
 
 class Resolved(NamedTuple):
@@ -25,6 +25,8 @@ class Resolved(NamedTuple):
     targets: tuple[str, ...]
     runtime: str
     kubernetes: str
+    release: str
+    """Of the runtime, as servers install it: `24.21.0` from an archive, `3.13` from packages."""
 
 
 def chosen(spec: Spec) -> tuple[str, ...]:
@@ -40,12 +42,22 @@ def resolve(project: Project, locked: Resolved | None = None) -> Resolved:
     targets = chosen(spec)
     if locked and not spec.targets:
         targets = locked.targets
+    language = spec.runtime.language
+    systems = frozenset(one.spec.server.os for one in project.environments)
+    runtime = spec.runtime.version or (
+        locked.runtime
+        if locked
+        else facts.default_runtime(
+            language, targets, systems if "server" in targets else frozenset()
+        )
+    )
+    kept = locked is not None and f"{locked.release}.".startswith(f"{runtime}.")
     return Resolved(
         targets,
-        spec.runtime.version
-        or (locked.runtime if locked else facts.default_runtime(spec.runtime.language, targets)),
+        runtime,
         spec.container.kubernetes
         or (locked.kubernetes if locked else facts.product("kubernetes").default),
+        locked.release if locked and kept else facts.release(language, runtime),
     )
 
 

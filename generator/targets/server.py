@@ -1,0 +1,132 @@
+"""The server approach: a fixed set of servers, updated in place by Ansible behind nginx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from generator import facts
+from generator.spec.model import Spec
+from generator.spec.rules import Broken
+
+MOST_PROCESSES = 64
+"""How many processes a server runs at most; each has a port of its own, from `http.port` on."""
+
+SYSTEMS = {"amazon_linux": "Amazon Linux 2023", "debian": "Debian 13"}
+
+_TAKEN = frozenset(
+    """
+    all ansible localhost nginx nodejs-app python-app ungrouped
+    aws nodejs
+    autovt basic bluetooth boot-complete capsule cloud-config cloud-init console-getty
+    container-getty cryptsetup ctrl-alt-del default e2scrub emergency exit factory-reset final
+    first-boot-complete getty getty-pre graphical halt hibernate hybrid-sleep initctl integritysetup
+    kexec local-fs local-fs-pre lvm2-pvscan machines modprobe multi-user network network-online
+    network-pre nss-lookup nss-user-lookup paths policy-routes poweroff printer quotaon reboot
+    refresh-policy-routes remote-cryptsetup remote-fs remote-fs-pre remote-veritysetup rescue rpcbind
+    serial-getty shutdown sigpwr sleep slices smartcard sockets soft-reboot sound ssh ssh-access sshd
+    sshd-keygen suspend suspend-then-hibernate swap sysinit system-update system-update-pre time-set
+    time-sync timers tpm2 umount usb-gadget user user-runtime-dir veritysetup veritysetup-pre
+    """.split()  # noqa: SIM905 - as a list, a line a word
+)
+"""What is called so on a server already: roles and groups of ours, folders of /opt, units of systemd."""
+
+
+def rules(spec: Spec) -> Iterator[Broken]:
+    """What this approach cannot do with a spec."""
+    yield from _names(spec)
+    yield from _runtime(spec)
+    yield from _rollout(spec)
+    yield from _traffic(spec)
+    last = 65535 - MOST_PROCESSES + 1
+    if spec.http.port > last:
+        yield Broken(
+            "port-out-of-range",
+            ("http", "port"),
+            f"http.port {spec.http.port} leaves no room for the processes of a server",
+            f"Choose a port from 1024 to {last}.",
+            detail=f"A server runs a process per core, each on the next port, at most {MOST_PROCESSES}.",
+        )
+    network = spec.network
+    if network and spec.traffic.public and not network.public_subnets:
+        yield Broken(
+            "no-public-subnets",
+            ("network",),
+            "network has no public_subnets, where a balancer that the internet reaches would be",
+            "Add network.public_subnets, or set traffic.public to false.",
+            (("traffic", "public"),),
+        )
+
+
+def _names(spec: Spec) -> Iterator[Broken]:
+    taken = ("ansible-", "initrd-", "runlevel", "systemd-")
+    if spec.name and (spec.name in _TAKEN or f"{spec.name}-".startswith(taken)):
+        yield Broken(
+            "reserved-name",
+            ("name",),
+            f"an app for servers cannot be called {spec.name}",
+            f"Choose another name, such as {spec.name[:20]}-web.",
+            detail="Its role and variables in Ansible, its folder and its units on a server have that name, "
+            "and Ansible, another role or the operating system uses it already.",
+        )
+
+
+def _runtime(spec: Spec) -> Iterator[Broken]:
+    language, version = spec.runtime.language, spec.runtime.version
+    lines = facts.packaged(language, spec.server.os)
+    known = [line.version for line in facts.product(language).lines]
+    if version in known and version not in lines:
+        yield Broken(
+            "runtime-not-offered",
+            ("runtime", "version"),
+            f"{SYSTEMS[spec.server.os]} has no {facts.TITLES[language]} {version}",
+            f"Choose {' or '.join(lines)}, or another server.os.",
+            (("server", "os"),),
+        )
+
+
+def _rollout(spec: Spec) -> Iterator[Broken]:
+    if spec.rollout.strategy == "blue_green":
+        yield Broken(
+            "strategy-not-offered",
+            ("rollout", "strategy"),
+            "server cannot do blue_green: it updates the servers that are there, and has no second set",
+            "Choose rolling or canary.",
+            (("targets",),),
+        )
+    if spec.rollout.strategy == "canary" and not spec.rollout.bake:
+        yield Broken(
+            "canary-unwatched",
+            ("rollout", "bake"),
+            "a canary with rollout.bake 0s is not watched at all",
+            "Set rollout.bake to a minute or more, or rollout.strategy to rolling.",
+            (("rollout", "strategy"),),
+        )
+
+
+def _traffic(spec: Spec) -> Iterator[Broken]:
+    """Settings that mean nothing to servers, where no other target takes them either."""
+    others = not spec.targets or set(spec.targets) - {"server"}
+    if spec.traffic.zone is not None:
+        yield Broken(
+            "not-available-yet",
+            ("traffic", "zone"),
+            "traffic.zone is not available for server in this version of gen",
+            "Remove it for now.",
+            detail="Nothing in a spec is ignored, so a setting that would have no effect is refused.",
+        )
+    if spec.traffic.certificate_arn and not others:
+        yield Broken(
+            "no-effect",
+            ("traffic", "certificate_arn"),
+            "nginx cannot use a certificate of ACM, whose key never leaves AWS",
+            "Remove traffic.certificate_arn; certificate and key are variables of the role nginx.",
+            (("targets",),),
+        )
+    if spec.state is not None and not others:
+        yield Broken(
+            "no-effect",
+            ("state",),
+            "state is for OpenTofu, which server does not use",
+            "Remove it.",
+            (("targets",),),
+        )
