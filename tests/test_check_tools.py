@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generator.check.registry import TOOLS
-from tests import tools
+from tests import test_check_servers, tools
 from tests.golden import CASES
 from tests.test_check import (
     DEPLOYMENT,
@@ -20,6 +20,7 @@ from tests.test_check import (
 )
 
 RULES = [tool.rule for tool in TOOLS]
+IN_CONTAINERS = [name for name in PROJECTS if (CASES / name / "out/k8s").is_dir()]
 
 
 def only(*rules: str) -> list[str]:
@@ -82,7 +83,7 @@ def test_a_broken_tool_is_no_pass(
     assert all("ended without an answer" in one["message"] for one in report["findings"])
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "hadolint"])
+@pytest.mark.parametrize("rule", [tool.rule for tool in TOOLS if "kubectl" in tool.programs])
 @pytest.mark.usefixtures("here")
 def test_an_overlay_that_cannot_be_built_is_found_once(project: Path, rule: str) -> None:
     """Tools that read what kubectl builds agree on the finding when it builds nothing."""
@@ -146,6 +147,138 @@ def test_an_outside_tool_finds(
     assert code == 1
 
 
+_TASKS = "ansible/roles/my_app/tasks/main.yml"
+_ROLLBACK = "ansible/rollback_playbook.yml"
+
+
+@pytest.mark.parametrize(
+    ("tool", "file", "old", "new", "found"),
+    [
+        ("ansible-lint", _TASKS, '"0755"', "0755", "ansible-lint/yaml[octal-values]"),
+        ("ansible-playbook", _ROLLBACK, "  become: true", "  becomes: true", "ansible-playbook"),
+        ("shellcheck", "ansible/release.sh", '"$1" "${3-}"', "$1 ${3-}", "shellcheck/SC2086"),
+        (
+            "shellcheck",
+            "package.sh",
+            '"$scratch/archive" "',
+            '$scratch/archive "',
+            "shellcheck/SC2086",
+        ),
+        ("shellcheck", "k8s/release.sh", "main() {", "main() {\n  rm $1", "shellcheck/SC2086"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_tool_finds_in_playbooks_and_scripts(
+    project: Path, *, tool: str, file: str, old: str, new: str, found: str
+) -> None:
+    """What a tool reports is in the project's file and the line that was edited, copy or not."""
+    tools.need(tool)
+    before = (project / file).read_text()
+    replace(project, file, old, new)
+    listing = sorted(project.rglob("*"))
+
+    code, report = run(project, "check", *only(tool))
+
+    (first, *_) = report["findings"]
+    assert (first["rule"], first["file"]) == (found, file)
+    edited = before.count("\n", 0, before.index(old)) + 1
+    assert first["line"] in (edited, edited + new.count("\n"))
+    assert first["message"]
+    assert first["fix"]
+    assert code == 1
+    assert sorted(project.rglob("*")) == listing
+
+
+_LINTED = """\
+[{"check_name": "syntax-check[unknown-module]", "location": {"path": "x", "positions": {"begin": {"line": 4}}},
+"description": "couldn't resolve module/action 'amazon.aws.aws_caller_info'."}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("tool", "said"),
+    [
+        (
+            "ansible-playbook",
+            "[ERROR]: couldn't resolve module/action 'amazon.aws.aws_caller_info'. This ...",
+        ),
+        (
+            "ansible-lint",
+            _LINTED,
+        ),
+    ],
+)
+def test_collections_that_are_not_installed_are_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tool: str, said: str
+) -> None:
+    """Without the collections nothing was checked: neither a pass nor a finding."""
+    program = project.parent / tool
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\nexit 2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{project.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+    code, report = run(project, "check", *only(tool))
+
+    (ran,) = report["checks"]
+    assert (code, ran["status"], report["findings"]) == (0, "missing", [])
+    assert "ansible-galaxy collection install" in ran["note"]
+
+
+def test_a_tool_that_reads_nothing_is_no_pass(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty list of findings about no file at all is not an answer."""
+    program = project.parent / "ansible-lint"
+    program.write_text(
+        "#!/bin/sh\necho '[]'\necho 'Passed: 0 failure(s) in 0 files processed of 0' >&2\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{project.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+    _, report = run(project, "check", *only("ansible-lint"))
+
+    (found,) = report["findings"]
+    assert "ended without an answer" in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "idle"),
+    [
+        ("[server]", {"hadolint", "kubeconform", "kubernetes-validate", "checkov", "trivy"}),
+        ("[container]", {"ansible-lint", "ansible-playbook"}),
+    ],
+)
+def test_a_tool_without_anything_to_read_is_idle(
+    targets: str, idle: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project has nothing for the tools of approaches that it does not take."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    (tmp_path / "app.yaml").write_text(f"gen: 1\nname: one\ntargets: {targets}\n")
+    run(tmp_path, "new", "--spec", "app.yaml", "--dir", "out")
+
+    _, report = run(tmp_path / "out", "check")
+
+    tool_checks = [one for one in report["checks"] if one["rule"] in RULES]
+    assert {one["rule"] for one in tool_checks if one["status"] == "idle"} == idle
+    assert report["findings"] == []
+
+
+@pytest.mark.parametrize("kind", ["nodejs", "python"])
+@pytest.mark.usefixtures("here")
+def test_playbooks_and_scripts_pass_the_tools(kind: str, tmp_path: Path) -> None:
+    """What gen makes with every key of servers, and of both languages, passes; nothing is skipped."""
+    rules = ("ansible-lint", "ansible-playbook", "shellcheck")
+    for tool in rules:
+        tools.need(tool)
+    specs = {"nodejs": test_check_servers.SPEC, "python": test_check_servers.PYTHON}
+    project = test_check_servers.make(tmp_path, specs[kind])
+
+    _, report = run(project, "check", *only(*rules))
+
+    assert report["findings"] == []
+    assert {one["status"] for one in report["checks"]} == {"passed"}
+
+
 @pytest.mark.usefixtures("here")
 def test_the_next_version_of_kubernetes_is_looked_at(project: Path) -> None:
     """Every overlay is held against two versions; one too new to be known is left out."""
@@ -159,7 +292,7 @@ def test_the_next_version_of_kubernetes_is_looked_at(project: Path) -> None:
     assert versions == {"1.36", "1.37"}
 
 
-@pytest.mark.parametrize("name", PROJECTS)
+@pytest.mark.parametrize("name", IN_CONTAINERS)
 @pytest.mark.parametrize("kubernetes", ["1.36", "1.37"])
 def test_goldens_fit_kubernetes(
     name: str, kubernetes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -192,7 +325,7 @@ def test_goldens_pass_the_scanners(image: str, tmp_path: Path) -> None:
     scanners = ("checkov", "trivy", "kubernetes-validate")
     for tool in ("kubectl", *scanners):
         tools.need(tool)
-    goldens = PROJECTS if image == "new-python" else [image]
+    goldens = IN_CONTAINERS if image == "new-python" else [image]
     overlays = [
         overlay for name in goldens for overlay in (CASES / name / "out/k8s/overlays").iterdir()
     ]

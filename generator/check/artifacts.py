@@ -88,7 +88,7 @@ def read_manifests(files: FileTree) -> tuple[tuple[Manifest, ...], tuple[Unreada
     found: list[Manifest] = []
     broken: list[Unreadable] = []
     for path in files:
-        if not path.startswith(("k8s/", "releases/")) or not path.endswith((".yaml", ".yml")):
+        if not path.startswith(("k8s/", "releases/")) or not path.endswith(".yaml"):
             continue
         try:
             nodes = yaml.compose_all(files.text(path), Loader=_LOADER)

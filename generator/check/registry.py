@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-from generator.check import Check, config, front, names, pods, release, scale, state, traffic
+from generator.check import (
+    Check,
+    access,
+    config,
+    fleet,
+    front,
+    names,
+    nginx,
+    playbooks,
+    pods,
+    release,
+    rolling,
+    scale,
+    servers,
+    settings,
+    state,
+    traffic,
+)
 from generator.check.tools import (
     Tool,
+    ansible_lint,
+    ansible_syntax,
     checkov,
     hadolint,
     kubeconform,
     kubernetes_validate,
+    shellcheck,
     trivy,
 )
 
+_ROOMS = (names, traffic, front, scale, config, release)
+_SERVERS = (playbooks, servers, nginx, fleet, settings, rolling, access)
 _SEAMS = sorted(
-    (check for room in (names, traffic, front, scale, config, release) for check in room.CHECKS),
+    (check for room in (*_ROOMS, *_SERVERS) for check in room.CHECKS),
     key=lambda check: check.rule,
 )
 
 CHECKS: tuple[Check, ...] = (*state.CHECKS, *_SEAMS, *pods.CHECKS)
 TOOLS: tuple[Tool, ...] = (
+    # The slowest first: all run side by side, as far as there are processors.
+    ansible_lint.TOOL,
+    ansible_syntax.TOOL,
     hadolint.TOOL,
+    shellcheck.TOOL,
     kubeconform.TOOL,
     kubernetes_validate.TOOL,
     checkov.TOOL,
