@@ -5,10 +5,10 @@ DEMO ?= build/demo
 # Where tools/install puts the outside tools.
 TOOLS := $(or $(GEN_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gen-tools)
 
-.PHONY: help demo test watch lint types fast live golden lock bench facts clean
+.PHONY: help demo test watch lint types fast live live-servers live-rest golden lock bench facts clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
 
 demo: .venv/run  ## make a sample project, show its tree and what the checks say
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
@@ -18,8 +18,8 @@ demo: .venv/run  ## make a sample project, show its tree and what the checks say
 	  if test -d $(TOOLS)/schemas; then export GEN_KUBERNETES_SCHEMAS=$(TOOLS)/schemas; fi && \
 	  cd $(DEMO)/sample-app && gen check
 
-watch: .venv/dev  ## watch a rollout, a failed one and a rollback on a local control plane; STRATEGY=canary
-	$(BIN)/python -m tests.live.watch $(STRATEGY)
+watch: .venv/dev  ## watch a rollout, a failed one and a rollback: TARGET=server, or STRATEGY=canary in containers
+	$(BIN)/python -m $(if $(filter server,$(TARGET)),tests.live.watch_servers,tests.live.watch $(STRATEGY))
 
 test: lint types fast live  ## everything; a missing outside tool skips its tests and says so
 
@@ -34,8 +34,17 @@ types: .venv/dev  ## mypy, strict
 fast: .venv/dev  ## tests without a Docker engine
 	$(BIN)/pytest -q tests --ignore tests/live
 
-live: .venv/dev  ## tests against a Docker engine, nginx and a load
-	$(BIN)/pytest -q tests/live
+# Two halves beside each other: most of the time of each is waiting.
+SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py)
+
+live: .venv/dev  ## tests against a Docker engine, a control plane, servers and a load
+	@$(MAKE) --jobs 2 --output-sync=target --no-print-directory live-servers live-rest
+
+live-servers: .venv/dev  ## of these the servers that are made, and nginx on them
+	$(BIN)/pytest -q $(SERVERS)
+
+live-rest: .venv/dev  ## of these the rest: a fleet that is deployed to, images, the control plane
+	$(BIN)/pytest -q tests/live $(SERVERS:%=--ignore %)
 
 golden: .venv/dev  ## write the expected outputs anew; read the diff before you commit it
 	$(BIN)/python -m tests.golden

@@ -132,6 +132,6 @@ def _flat(values: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
         env = next((e for e in values["environments"] if f"/{e['name']}/" in f"/{path}"), None)
         text = texts[file.origin]
         if not file.origin.endswith(".jinja"):
-            text = "{% raw %}" + text + "{% endraw %}" if "[[" in text or "[%" in text else text
+            text = "[% raw %]" + text + "[% endraw %]" if "[[" in text or "[%" in text else text
         found.append((str(path), text, {**values, "env": env} if env else values))
     return found

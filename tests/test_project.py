@@ -61,7 +61,12 @@ def test_the_lock_writes_down_what_ages(tmp_path: Path) -> None:
 
     lock = YAML(typ="safe").load(project / ".gen/lock.yaml")
 
-    assert lock["resolved"] == {"kubernetes": "1.36", "runtime": "24", "targets": ["container"]}
+    assert lock["resolved"] == {
+        "kubernetes": "1.36",
+        "release": "24.21.0",
+        "runtime": "24",
+        "targets": ["server", "container"],
+    }
 
 
 def test_a_project_can_move(tmp_path: Path) -> None:

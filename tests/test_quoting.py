@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ast
+import getpass
 import html
 import io
 import json
+import os
 import re
+import socket
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import black
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
@@ -136,6 +141,158 @@ def test_make_refuses_line_breaks() -> None:
         FILTERS["make"]("a\nb")
 
 
+@pytest.mark.parametrize("read", [_ruamel, yaml.safe_load], ids=["1.2", "1.1"])
+@given(text=ANY, place=st.sampled_from(_PLACES[:-1]))
+def test_ansible_is_yaml(read: Callable[[str], object], text: str, place: str) -> None:
+    """Where Ansible's tag is not there, it is the text in YAML."""
+    literal = FILTERS["ansible"](text)
+
+    assert _innermost(read(place.format(literal.removeprefix("!unsafe ")))) == text
+
+
+_TEMPLATES = (
+    *(
+        "{{",
+        "{%",
+        "{#",
+        "{{ 1 + 1 }}",
+        "a {{ undefined }}",
+        "{% if %}",
+        "{#",
+        "{{ '{{' }}",
+        "}} {{",
+    ),
+    *(
+        "{{ lookup('ansible.builtin.pipe', 'id') }}",
+        "{% raw %}x{% endraw %}",
+        "{% endraw %}{{ x }}",
+    ),
+    *(
+        "#jinja2: variable_start_string: '<<'\n<< 1 + 1 >>",
+        "#jinja2:",
+        "a\n#jinja2:x",
+        "{",
+        "{ {",
+        "}}",
+    ),
+    *(
+        "007",
+        "0o7",
+        "!unsafe x",
+        "!vault x",
+        "{a: b}",
+        "[a]",
+        "yes",
+        "None",
+        "1.0",
+        "=",
+        "<<",
+        "null\n",
+    ),
+)
+
+
+def test_ansible(tmp_path: Path) -> None:
+    """Ansible finds the text again in a file of variables: as a variable, in lists and mappings, in a
+    template of another; and takes none for a template."""
+    ansible = tools.need("ansible-playbook")
+    texts = [*samples(ANY), *NASTY_LINES, *_TEMPLATES]
+    mapping = {f"k{i}": [text, {"text": text}] for i, text in enumerate(texts)}
+    lines = [f"v{i}: {FILTERS['ansible'](text)}\n" for i, text in enumerate(texts)]
+    lines.append(f"mapping: {FILTERS['ansible'](mapping)}\n")
+    (tmp_path / "vars.yml").write_text("".join(lines), "utf-8")
+    singly = ", ".join(f"v{i}" for i in range(len(texts)))
+    within = ", ".join(f"'<' ~ v{i} ~ '>'" for i in range(len(texts)))
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "vars_files": ["vars.yml"],
+        "tasks": [
+            {"copy": {"content": f"{{{{ [{what}] | to_json }}}}", "dest": str(tmp_path / name)}}
+            for name, what in (("singly", singly), ("within", within), ("mapping", "mapping"))
+        ],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+
+    _run([str(ansible), "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml")])
+
+    assert json.loads((tmp_path / "singly").read_text()) == texts
+    assert json.loads((tmp_path / "within").read_text()) == [f"<{text}>" for text in texts]
+    assert json.loads((tmp_path / "mapping").read_text()) == [mapping]
+
+
+def test_nginx(tmp_path: Path) -> None:
+    """What nginx answers is the text, where the literal is the answer."""
+    texts = [text for text in [*samples(ANY), *NASTY_LINES] if _nginx_can(text)]
+    places = "".join(
+        f"location = /{i} {{ return 200 {FILTERS['nginx'](text)}; }}\n"
+        for i, text in enumerate(texts)
+    )
+
+    with _nginx(tmp_path, places) as ask:
+        assert [ask(f"/{i}").decode() for i in range(len(texts))] == texts
+
+
+def _nginx_can(text: str) -> bool:
+    """Whether there is a word for the text; said here by nginx's rules, in other words than the filter."""
+    escaped = re.sub(r'[\\"\n\r\t]', "__", text)
+    return "$" not in text and len(escaped.encode()) <= 4000
+
+
+@pytest.mark.parametrize(
+    "text", ["$", "a$b", "${x}", "$$", "x" * 4001, "\u4e2d" * 1334, "\n" * 2001]
+)
+def test_nginx_refuses(text: str) -> None:
+    """What begins a variable, or is longer than a word may be, is not written."""
+    with pytest.raises(ValueError, match="a word of an nginx configuration"):
+        FILTERS["nginx"](text)
+
+
+def test_nginx_lists_and_switches() -> None:
+    """A list is its words; true and false are what nginx calls them."""
+    assert FILTERS["nginx"](["a b", "c", True, False, 3]) == '"a b" c on off 3'
+
+
+@contextmanager
+def _nginx(folder: Path, places: str) -> Iterator[Callable[[str], bytes]]:
+    """An nginx that answers at a socket in the folder, and a way to ask it."""
+    binary = tools.need("nginx")
+    user = f"user {getpass.getuser()};\n" if os.getuid() == 0 else ""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    (folder / "nginx.conf").write_text(
+        f"{user}daemon off;\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n"
+        + "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+        + f"server {{\nlisten unix:{folder}/socket;\n{places}}}\n}}\n",
+        "utf-8",
+    )
+    command = [str(binary), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
+    errors = folder / "errors"
+    with errors.open("wb") as file:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=file)
+
+    def ask(path: str) -> bytes:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(folder / "socket"))
+            connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(
+                b"\r\n\r\n"
+            )
+        assert b" 200 " in head, head
+        return body
+
+    try:
+        deadline = time.monotonic() + 20
+        while not (folder / "socket").exists():
+            assert process.poll() is None, errors.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield ask
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 @nasty(*NASTY)
 @given(text=LINE)
 def test_dockerfile(text: str) -> None:
@@ -233,6 +390,8 @@ def test_kustomize(tmp_path: Path) -> None:
 @given(text=LINE)
 def test_filters_give_plain_text(name: str, text: str) -> None:
     """What a filter gives of free text may be printed, and is one line."""
+    assume(name != "nginx" or _nginx_can(text))
+
     literal = FILTERS[name](Free(text))
 
     assert type(literal) is str

@@ -82,13 +82,22 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:value", lambda _, node: str(node.value))
+# Ansible's own tag: text that it does not take for a template.
+_Loader.add_constructor("!unsafe", lambda _, node: str(node.value))
+
+
+def _reader() -> YAML:
+    reader = YAML(typ="safe", pure=True)
+    reader.Constructor = type("Constructor", (reader.Constructor,), {})
+    reader.constructor.add_constructor("!unsafe", lambda _, node: str(node.value))
+    return reader
 
 
 def _documents(files: FileTree) -> Iterator[tuple[str, Any]]:
     for path in files:
         if path.endswith((".yaml", ".yml")):
             text = files.text(path)
-            found = [*YAML(typ="safe", pure=True).load_all(text)]
+            found = [*_reader().load_all(text)]
             assert [*yaml.load_all(text, _Loader)] == found, path
             yield from ((path, document) for document in found)
 

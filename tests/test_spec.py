@@ -49,7 +49,7 @@ def test_defaults() -> None:
 
     assert checked.warnings == ()
     assert [environment.name for environment in checked.project.environments] == ["prod"]
-    assert checked.resolved == (("container",), "24", "1.36")
+    assert checked.resolved == (("server", "container"), "24", "1.36", "24.21.0")
     assert (spec.owner, spec.description, spec.account, spec.region) == (
         "unowned", "", None, "us-east-2",
     )  # fmt: skip
@@ -74,7 +74,7 @@ _FORMS: list[tuple[str, str, object]] = [
     ("runtime: {language: python, version: 3.14}", "runtime.version", "3.14"),
     ('http: {port: "8081"}', "http.port", 8081),
     ("http: {port: 1024}", "http.port", 1024),
-    ("http: {port: 65535}", "http.port", 65535),
+    ("http: {port: 65472}", "http.port", 65472),
     ("resources: {cpu: .5}", "resources.cpu", 500),
     ("resources: {cpu: 0.25}", "resources.cpu", 250),
     ("resources: {cpu: 2}", "resources.cpu", 2000),

@@ -90,9 +90,14 @@ async def _ask(
 
 async def exchange(connection: socket.socket, request: bytes) -> Answer:
     """Send a request and read its answer."""
-    await asyncio.get_running_loop().sock_sendall(connection, request)
     reader = _Reader(connection)
-    head = (await reader.until(b"\r\n\r\n")).decode("latin-1")
+    try:
+        await asyncio.get_running_loop().sock_sendall(connection, request)
+        head = (await reader.until(b"\r\n\r\n")).decode("latin-1")
+    except ConnectionError as problem:
+        if not reader.begun:
+            raise UnansweredError from problem
+        raise
     status_line, *lines = head.rstrip("\r\n").split("\r\n")
     protocol, status, *_ = status_line.split(" ")
     if protocol != "HTTP/1.1":
@@ -114,6 +119,11 @@ async def exchange(connection: socket.socket, request: bytes) -> Answer:
 class _Reader:
     connection: socket.socket
     _bytes: bytes = b""
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of an answer is here that nobody has taken yet."""
+        return bool(self._bytes)
 
     async def until(self, end: bytes) -> bytes:
         while end not in self._bytes:
@@ -139,6 +149,10 @@ class _Reader:
         if not received:
             raise ConnectionResetError("closed before the answer was whole")
         self._bytes += received
+
+
+class UnansweredError(ConnectionResetError):
+    """The connection ended before the first byte of an answer."""
 
 
 class RefusedError(ConnectionRefusedError):

@@ -2,7 +2,7 @@
 
 A client like any other: HTTP/1.1 with kept-alive connections, `Connection: close` honoured, an
 idle connection that the server has closed is not used. A request of which a byte was sent is
-never sent again, so whatever a deployment loses is counted.
+never sent again, so whatever a deployment loses is counted; but for `resends`, see there.
 """
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ import socket
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-from tests.live.http import ANSWER_SECONDS, RefusedError, Target, connect, exchange
+from tests.live.http import (
+    ANSWER_SECONDS,
+    RefusedError,
+    Target,
+    UnansweredError,
+    connect,
+    exchange,
+)
 
-_MOST_REQUESTS = 50_000
-_LONGEST_SECONDS = 120.0
+_MOST_REQUESTS = 60_000
+_LONGEST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Sent:
 
     `refused`: no connection could be made. `reset`, `timeout`, `garbled`: what they say.
     `fresh`: it was the first request of its connection. `kept`: the server left it open for more.
+    `resent`: the connection that it was first sent on had ended meanwhile.
     """
 
     at: float
@@ -35,6 +43,7 @@ class Sent:
     outcome: int | str
     fresh: bool
     kept: bool
+    resent: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,13 +114,18 @@ class Result:
         failed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failed.items()))
         return (
             f"{self.sent} sent: {answered or 'none'}; failed: {failed or 'none'}; "
-            f"rerouted: {self.rerouted}; "
+            f"rerouted: {self.rerouted}; resent: {sum(one.resent for one in self.requests)}; "
             f"p50 {self.seconds(50) * 1000:.0f} ms, p99 {self.seconds(99) * 1000:.0f} ms"
         )
 
 
 class Load:
-    """Load on a target for as long as the block runs, at most `seconds`, from its own thread."""
+    """Load on a target for as long as the block runs, at most `seconds`, from its own thread.
+
+    With `resends`, a request on a kept connection that ends without a byte of an answer is sent once
+    more, on a new one: a server may end an idle connection while a request is on its way there, so
+    every client of HTTP does this for what may be sent twice (RFC 9112, 9.3.1).
+    """
 
     def __init__(
         self,
@@ -121,10 +135,11 @@ class Load:
         rate: int = 200,
         seconds: float = 60,
         keep_alive: bool = True,
+        resends: bool = False,
     ) -> None:
         if rate * seconds > _MOST_REQUESTS or seconds > _LONGEST_SECONDS:
             raise ValueError(f"at most {_MOST_REQUESTS} requests in {_LONGEST_SECONDS:.0f} s")
-        self._client = _Client(target, path, keep_alive=keep_alive)
+        self._client = _Client(target, path, keep_alive=keep_alive, resends=resends)
         self._rate = rate
         self._seconds = seconds
         self._ended = threading.Event()
@@ -150,6 +165,12 @@ class Load:
     @property
     def answered(self) -> int:
         return self.result.statuses.total()
+
+    @property
+    def lost(self) -> int:
+        """How many failed so far: without an answer, or with one that says so."""
+        requests = list(self._requests)
+        return sum(not isinstance(one.outcome, int) or one.outcome >= 500 for one in requests)
 
     def server_stops(self) -> None:
         """From now on the server may refuse connections; before, that counts as failed."""
@@ -187,11 +208,17 @@ class _Client:
     target: Target
     path: str
     keep_alive: bool
+    resends: bool
     _idle: list[socket.socket] = field(default_factory=list)
 
     async def send(self) -> Sent:
         began = time.monotonic()
-        connection = self._take_idle()
+        try:
+            return await self._send_on(self._take_idle(), began)
+        except UnansweredError:
+            return replace(await self._send_on(None, began), resent=True)
+
+    async def _send_on(self, connection: socket.socket | None, began: float) -> Sent:
         fresh = connection is None
         kept = False
         outcome: int | str
@@ -204,16 +231,10 @@ class _Client:
             if self.keep_alive and kept:
                 self._idle.append(connection)
                 connection = None
-        except RefusedError:
-            outcome = "refused"
-        except TimeoutError:
-            outcome = "timeout"
-        except (ConnectionError, asyncio.IncompleteReadError):
-            outcome = "reset"
-        except ValueError:
-            outcome = "garbled"
-        except OSError as problem:
-            outcome = problem.strerror or "unknown"
+        except (OSError, ValueError, asyncio.IncompleteReadError) as problem:
+            if isinstance(problem, UnansweredError) and self.resends and not fresh:
+                raise
+            outcome = _kind(problem)
         finally:
             if connection is not None:
                 connection.close()
@@ -234,6 +255,19 @@ class _Client:
     def _request(self) -> bytes:
         close = "" if self.keep_alive else "Connection: close\r\n"
         return f"GET {self.path} HTTP/1.1\r\nHost: {self.target}\r\n{close}\r\n".encode()
+
+
+def _kind(problem: Exception) -> str:
+    """What a failure is called in a result."""
+    if isinstance(problem, RefusedError):
+        return "refused"
+    if isinstance(problem, TimeoutError):
+        return "timeout"
+    if isinstance(problem, ConnectionError | asyncio.IncompleteReadError):
+        return "reset"
+    if isinstance(problem, OSError):
+        return problem.strerror or "unknown"
+    return "garbled"
 
 
 def _is_quiet(connection: socket.socket) -> bool:

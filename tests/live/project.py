@@ -37,6 +37,13 @@ def build(project: Path, name: str, engine: Engine, base_image: str) -> Image:
     return Image(engine, f"{name}:{version}")
 
 
+def build_server(project: Path, version: str) -> Path:
+    """Pack a version for servers as the project's README says."""
+    _run(project, "make", "build-server", f"VERSION={version}")
+    (archive,) = (project / "build").glob(f"*-{version}.tar")
+    return archive
+
+
 def _git(project: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
     return _run(project, "git", *identity, *arguments)
