@@ -12,7 +12,7 @@ from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from generator.check import Subject
-from generator.check.artifacts import Step, Unreadable, Value
+from generator.check.artifacts import Step, Unreadable, Value, plain, walk
 from generator.render.context import Context
 from generator.tree import FileTree, RelPath
 
@@ -64,13 +64,13 @@ class Document(NamedTuple):
 
     def parts(self, *path: Step) -> Iterator[tuple[Document, int]]:
         """Every part at a path, with the line where it begins; `*` stands for each item or value."""
-        for node, line in _walk(self.node, path, self.line):
+        for node, line in walk(self.node, path, self.line):
             yield Document(self.file, node), line
 
     def find(self, *path: Step) -> Iterator[Value]:
         """Every value at a path."""
         for part, line in self.parts(*path):
-            yield Value(_plain(part.node), self.file, line)
+            yield Value(plain(part.node, _Constructor), self.file, line)
 
     def keys(self) -> Iterator[tuple[str, int]]:
         """The keys of a mapping, each with its line; none where it is none."""
@@ -81,29 +81,6 @@ class Document(NamedTuple):
     def get(self, *path: Step) -> Any:
         """The first value at a path, or None."""
         return next((found.value for found in self.find(*path)), None)
-
-
-def _plain(node: Node) -> Any:
-    """What a node says; None for what no file of Ansible may hold, such as other tags."""
-    try:
-        return _Constructor().construct_document(node)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
-        return None
-
-
-def _walk(node: Node, path: tuple[Step, ...], line: int) -> Iterator[tuple[Node, int]]:
-    if not path:
-        yield node, line
-        return
-    head, rest = path[0], path[1:]
-    if isinstance(node, MappingNode):
-        for key, value in node.value:
-            if head in ("*", key.value):
-                yield from _walk(value, rest, key.start_mark.line + 1)
-    elif isinstance(node, SequenceNode):
-        for index, item in enumerate(node.value):
-            if head in ("*", index):
-                yield from _walk(item, rest, item.start_mark.line + 1)
 
 
 # Every check reads the same files; their content alone decides what is in them.
@@ -197,7 +174,7 @@ def _variables(path: str, content: bytes) -> Variables:
     if not isinstance(node, MappingNode):
         return {}
     return {
-        str(key.value): Value(_plain(value), path, key.start_mark.line + 1)
+        str(key.value): Value(plain(value, _Constructor), path, key.start_mark.line + 1)
         for key, value in node.value
         if isinstance(key, ScalarNode)
     }

@@ -44,23 +44,24 @@ class Manifest(NamedTuple):
     def find(self, *path: Step) -> Iterator[Value]:
         """Every value at a path; `*` stands for each item of a list or mapping, `name=app` for the
         items of a list that have this name."""
-        for node, line in _find(self.node, path, self.node.start_mark.line + 1):
-            yield Value(_plain(node), self.file, line)
+        for node, line in walk(self.node, path, self.node.start_mark.line + 1):
+            yield Value(plain(node), self.file, line)
 
     def get(self, *path: Step) -> Any:
         """The first value at a path, or None."""
         return next((found.value for found in self.find(*path)), None)
 
 
-def _plain(node: Node) -> Any:
-    """What a node says; None for what YAML can write and no manifest may hold, such as other tags."""
+def plain(node: Node, constructor: type[SafeConstructor] = SafeConstructor) -> Any:
+    """What a node says; None for what YAML can write and the constructor refuses, such as other tags."""
     try:
-        return SafeConstructor().construct_document(node)
+        return constructor().construct_document(node)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
 
 
-def _find(node: Node, path: tuple[Step, ...], line: int) -> Iterator[tuple[Node, int]]:
+def walk(node: Node, path: tuple[Step, ...], line: int) -> Iterator[tuple[Node, int]]:
+    """Every node at a path below a node that begins in a line, each with its line."""
     if not path:
         yield node, line
         return
@@ -68,11 +69,11 @@ def _find(node: Node, path: tuple[Step, ...], line: int) -> Iterator[tuple[Node,
     if isinstance(node, MappingNode):
         for key, value in node.value:
             if head in ("*", key.value):
-                yield from _find(value, rest, key.start_mark.line + 1)
+                yield from walk(value, rest, key.start_mark.line + 1)
     elif isinstance(node, SequenceNode):
         for index, item in enumerate(node.value):
             if head in ("*", index) or _has(item, head):
-                yield from _find(item, rest, item.start_mark.line + 1)
+                yield from walk(item, rest, item.start_mark.line + 1)
 
 
 def _has(item: Node, head: Step) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from generator.check import Check, Finding, Subject
 from generator.check.ansible import FOLDER, made, nginx_variables, whole
 from generator.check.artifacts import Value
-from generator.check.reading import app_constant
+from generator.check.reading import keep_alive_s
 from generator.check.servers import Wanted, agree, defaults, group_vars, written
 
 _TEMPLATE = f"{FOLDER}roles/nginx/templates/nginx.conf.j2"
@@ -46,10 +46,7 @@ def drained(subject: Subject) -> Iterator[Finding]:
 
 def idle(subject: Subject) -> Iterator[Finding]:
     """X-06: Of the two, nginx closes an idle connection to the app first."""
-    wanted = subject.context["times"]["keep_alive_ms"]
-    keep = (
-        min([value.value for value in app_constant(subject, "KEEP_ALIVE_MS")] or [wanted]) // 1000
-    )
+    keep = keep_alive_s(subject)
     upstream = _upstream(subject)
     # Outside the upstream the same word is about clients.
     for number, value in _numbers(subject, "nginx_keepalive_idle_s", "keepalive_timeout"):

@@ -115,6 +115,13 @@ def app_constant(subject: Subject, name: str) -> Iterator[Value]:
                 yield Value(int(found[1]), path, number)
 
 
+def keep_alive_s(subject: Subject) -> int:
+    """How long the app keeps an idle connection: as its code says, else as the spec asks for."""
+    wanted = subject.context["times"]["keep_alive_ms"]
+    found = [value.value for value in app_constant(subject, "KEEP_ALIVE_MS")]
+    return int(min(found or [wanted])) // 1000
+
+
 def app_routes(subject: Subject) -> Iterator[tuple[str, str]]:
     """The files of the generated core, each with its text."""
     for file in ("core.js", "core.py"):

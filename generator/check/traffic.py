@@ -22,6 +22,7 @@ from generator.check.reading import (
     app_routes,
     container,
     image,
+    keep_alive_s,
     layered,
     made,
     mapping,
@@ -248,10 +249,7 @@ def _deregistration(subject: Subject, environment: Context, drain: int) -> Itera
 
 def idle(subject: Subject) -> Iterator[Finding]:
     """X-06: The balancer closes an idle connection before the app does."""
-    wanted = subject.context["times"]["keep_alive_ms"]
-    keep = (
-        min([value.value for value in app_constant(subject, "KEEP_ALIVE_MS")] or [wanted]) // 1000
-    )
+    keep = keep_alive_s(subject)
     for value in values(subject, "Ingress", *NOTE, ALB + "load-balancer-attributes"):
         idle_s = re.search(r"idle_timeout\.timeout_seconds=([0-9]+)", str(value.value))
         if idle_s and int(idle_s[1]) >= keep:

@@ -300,6 +300,14 @@ def rollout(spec: Spec) -> Iterator[Broken]:
             "Set max_surge to 1.",
             (("rollout", "max_unavailable"),),
         )
+    if spec.rollout.strategy == "canary" and not spec.rollout.bake:
+        yield Broken(
+            "canary-unwatched",
+            ("rollout", "bake"),
+            "a canary with rollout.bake 0s is not watched at all",
+            "Set rollout.bake to a minute or more, or rollout.strategy to rolling.",
+            (("rollout", "strategy"),),
+        )
 
 
 _ARM = re.compile(r"(a1|[a-z]+[0-9]+[a-z]*g[a-z]*)\..*")

@@ -20,14 +20,6 @@ def rules(spec: Spec) -> Iterator[Broken]:
                 f"Choose another name, such as APP_{name}.",
             )
     yield from _stops_service(spec)
-    if spec.rollout.strategy == "canary" and not spec.rollout.bake:
-        yield Broken(
-            "canary-unwatched",
-            ("rollout", "bake"),
-            "a canary with rollout.bake 0s is not watched at all",
-            "Set rollout.bake to a minute or more, or rollout.strategy to rolling.",
-            (("rollout", "strategy"),),
-        )
     certificate = spec.traffic.certificate_arn
     if certificate and certificate.split(":")[3] != spec.region:
         yield Broken(

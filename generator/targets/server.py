@@ -93,14 +93,6 @@ def _rollout(spec: Spec) -> Iterator[Broken]:
             "Choose rolling or canary.",
             (("targets",),),
         )
-    if spec.rollout.strategy == "canary" and not spec.rollout.bake:
-        yield Broken(
-            "canary-unwatched",
-            ("rollout", "bake"),
-            "a canary with rollout.bake 0s is not watched at all",
-            "Set rollout.bake to a minute or more, or rollout.strategy to rolling.",
-            (("rollout", "strategy"),),
-        )
 
 
 def _traffic(spec: Spec) -> Iterator[Broken]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -27,6 +27,7 @@ health: {{start: 4s}}
 config: {{GREETING: {greeting}}}
 secrets: {{API_TOKEN: {{aws_secret: sample-app/api-token}}}}
 rollout: {{bake: 3s}}
+rollback: {{keep: 2}}
 server: {{os: {os}}}
 environments: {{prod: {{}}}}
 """
@@ -47,12 +48,18 @@ UNWELL = {
 }
 
 
+SECRET = {"TOKEN": "hush"}
+"""The environment in which a playbook finds the secret's value."""
+
+
 @dataclass
 class Fleet:
     """Three app servers behind a balancer, and the project that configures them."""
 
     project: Path
     servers: Servers
+    earlier: dict[str, Done] = field(default_factory=dict)
+    """What was done before the first release stood, by name."""
 
     @property
     def front(self) -> Target:
@@ -62,10 +69,10 @@ class Fleet:
         """Run a goal of the Makefile for prod, as a person would type it."""
         return self.servers.run(self.project, "make", *words, "ENV=prod", env=SECRET)
 
-    def play(self, playbook: str, *words: str) -> Done:
-        """Run a playbook for prod, as a person would type it."""
+    def play(self, playbook: str, *words: str, env: dict[str, str] = SECRET) -> Done:
+        """Run a playbook for prod, as a person would type it; `env` has the value of the secret."""
         command = ("ansible-playbook", "-i", "inventories/prod", playbook, *words)
-        return self.servers.run(self.project / "ansible", *command, env=SECRET)
+        return self.servers.run(self.project / "ansible", *command, env=env)
 
     def play_one(self, host: str, module: str, arguments: str, variables: Path) -> Done:
         """Run one module on one host."""
@@ -125,9 +132,6 @@ class Fleet:
             assert set(result.statuses) == {200}, result
             assert not result.failed, result
             assert result.sent > 50 * seconds, "the load was too slow to prove anything"
-
-
-SECRET = {"TOKEN": "hush"}
 
 
 @contextmanager

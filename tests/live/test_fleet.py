@@ -28,11 +28,16 @@ def either(
     node_mirror: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Fleet]:
-    """Servers of one system and then of the other, with v1 deployed from nothing."""
+    """Servers of one system and then of the other: previewed, one broken version, then v1."""
     need_servers(request.param)
     folder = tmp_path_factory.mktemp(request.param)
     with running(engine, folder, node_mirror, request.param) as fleet:
         fleet.release("v1")
+        preview = ("--check", "--diff", "-e", "sample_app_version=v1")
+        fleet.earlier["preview"] = fleet.play("configure_sample_app_playbook.yml", *preview)
+        if request.param == "debian":
+            fleet.release("v0", BROKEN)
+            fleet.earlier["broken"] = fleet.make("deploy-server", "VERSION=v0")
         done = fleet.make("deploy-server", "VERSION=v1")
         assert done.code == 0, done.output
         yield fleet
@@ -44,6 +49,22 @@ def fleet(either: Fleet) -> Fleet:
     if either.servers.apps[0].user != "admin":
         pytest.skip("tried on the other system")
     return either
+
+
+def test_a_preview_of_new_servers(either: Fleet) -> None:
+    """A dry run on servers that have nothing yet says what would be brought, and ends well."""
+    done = either.earlier["preview"]
+
+    assert done.code == 0, done.output
+    assert "would be brought from" in done.output
+
+
+def test_the_very_first_version_is_broken(fleet: Fleet) -> None:
+    """There is nothing to go back to, which is said; the next one is not in its way."""
+    done = fleet.earlier["broken"]
+
+    assert done.code != 0
+    assert "v0 failed in prod, and there is no release before it" in done.output, done.output
 
 
 def test_from_nothing(either: Fleet) -> None:
@@ -67,6 +88,31 @@ def test_again(either: Fleet) -> None:
 
     assert done.code == 0, done.output
     assert [recap.changed for recaps in done.recaps for recap in recaps.values()] == [0] * 8
+
+
+def test_a_change_of_config_or_of_a_secret(fleet: Fleet) -> None:
+    """The same version with other config is a release that one can go back from; another value of
+    a secret comes with a restart. (On one server: it is the same on each.)"""
+    one, rotation = ("--limit", "app-1"), {"TOKEN": "rotated"}
+    server = fleet.servers["app-1"]
+    target = Target(server.address, 8080)
+    before = fleet.processes()
+
+    rotated = fleet.play("configure_sample_app_playbook.yml", *one, env=rotation)
+    restarted = fleet.processes()
+    config = '{"sample_app_config": {"GREETING": "changed"}}'
+    changed = fleet.play("configure_sample_app_playbook.yml", *one, "-e", config, env=rotation)
+    greeted = get(target, "/").body.decode()
+    back = fleet.play("rollback_playbook.yml", *one, env=rotation)
+
+    for done in (rotated, changed, back):
+        assert done.code == 0, done.output
+        assert "rotated" not in done.output
+    assert server.run("cat /opt/sample-app/secrets/API_TOKEN").stdout == "rotated"
+    assert restarted[0] != before[0]
+    assert restarted[1:] == before[1:]
+    assert greeted == "changed"
+    assert get(target, "/").body.decode() == GREETING
 
 
 def test_rolling_update(either: Fleet, record_property: Callable[[str, object], None]) -> None:
@@ -221,6 +267,9 @@ def test_a_server_is_lost_midway(fleet: Fleet) -> None:
     assert done.code == 0, done.output
     assert fleet.running() == ["v6"] * 3
     assert fleet.drained() == ""
+    # rollback.keep is 2; v2 is the one to go back to.
+    kept = fleet.servers["app-1"].run("ls /opt/sample-app/releases").stdout.split()
+    assert {name.rpartition("-")[0] for name in kept} == {"v6", "v5", "v4", "v2"}
 
 
 def test_what_stops_it_before_it_begins(fleet: Fleet) -> None:

@@ -8,7 +8,8 @@
 #   ansible/release.sh rollback ENV [VERSION]    make rollback-server ENV=... [TO=version]
 #
 # The playbooks do the work, and note in releases/ENV/server.yml what runs there; this compares
-# archives, and goes back on all servers when one of them fails. Needs ansible-core and the collections of requirements.yml.
+# archives, and goes back on all servers when one of them fails. Needs ansible-core and the collections
+# of requirements.yml.
 set -eu
 cd "$(dirname "$0")"
 
@@ -89,7 +90,9 @@ went_wrong() {
       die "going back failed too, or there is nothing to go back to: see above"
       ;;
   esac
-  underway=no
+  unlock
+  [ -n "$(noted version "$record")" ] ||
+    die "$version failed in $environment, and there is no release before it: mend it and deploy again"
   die "$version failed in $environment; what ran before serves"
 }
 
@@ -118,7 +121,7 @@ play() {
 interrupted() {
   trap '' INT TERM HUP
   if [ "$underway" = yes ]; then
-    say "interrupted: $version is half way into $environment and was not watched to its end" >&2
+    say "interrupted: ${version:-the release before} is half way into $environment and was not watched to its end" >&2
     say "take it back: make unlock-server rollback-server ENV=$environment; or unlock and deploy again" >&2
   fi
   exit 130
