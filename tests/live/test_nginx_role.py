@@ -151,7 +151,7 @@ class Site:
 
 
 @pytest.fixture(scope="module", params=["debian", "amazon_linux"])
-def site(
+def either(
     request: pytest.FixtureRequest,
     engine: Engine,
     need_servers: Callable[[str], None],
@@ -165,6 +165,14 @@ def site(
         its.write_inventory(project / "ansible/inventories/prod", "sample_app")
         (project / "ansible/backend_playbook.yml").write_text(_BACKEND)
         yield Site(its, project)
+
+
+@pytest.fixture(scope="module")
+def site(either: Site) -> Site:
+    """For what nginx does the same wherever it runs: on the first system alone."""
+    if either.servers.apps[0].user != "admin":
+        pytest.skip("tried on the other system")
+    return either
 
 
 def _start_apps(site: Site) -> None:
@@ -181,11 +189,11 @@ def _is_untouched(balancer: Server) -> bool:
     return not balancer.run(f"ls -d {paths} 2> /dev/null", check=False).stdout
 
 
-def test_it_stops_before_it_changes_anything(site: Site) -> None:
+def test_it_stops_before_it_changes_anything(either: Site) -> None:
     """Where no app server has said where it listens; and where certificate and key are missing."""
-    nobody = site.play()
-    unsafe = site.play("-e", "nginx_host=app.example.com")
-    wrong = site.play("-e", "nginx_host='a b;'")
+    nobody = either.play()
+    unsafe = either.play("-e", "nginx_host=app.example.com")
+    wrong = either.play("-e", "nginx_host='a b;'")
 
     assert nobody.code != 0
     assert "Run the playbook that configures the app servers" in nobody.output
@@ -193,15 +201,15 @@ def test_it_stops_before_it_changes_anything(site: Site) -> None:
     assert "nginx_tls_certificate (PEM, with its chain)" in unsafe.output
     assert wrong.code != 0
     assert "the name of an app server is not valid" in wrong.output
-    assert all(map(_is_untouched, site.servers.balancers))
+    assert all(map(_is_untouched, either.servers.balancers))
 
 
-def test_a_preview_of_a_new_balancer(site: Site) -> None:
+def test_a_preview_of_a_new_balancer(either: Site) -> None:
     """It ends well and leaves the balancer as it is."""
-    done = site.play("--check", "--diff")
+    done = either.play("--check", "--diff")
 
     assert done.code == 0, done.output
-    assert all(map(_is_untouched, site.servers.balancers))
+    assert all(map(_is_untouched, either.servers.balancers))
 
 
 def test_a_drain_does_nothing_to_a_balancer_that_is_not_configured_yet(site: Site) -> None:
@@ -209,18 +217,18 @@ def test_a_drain_does_nothing_to_a_balancer_that_is_not_configured_yet(site: Sit
     assert all(map(_is_untouched, site.servers.balancers))
 
 
-def test_a_second_run_changes_nothing(site: Site) -> None:
+def test_a_second_run_changes_nothing(either: Site) -> None:
     """Nor does a preview, which shows what it would change in the files."""
-    _start_apps(site)
-    first = site.configure()
-    second = site.configure()
-    preview = site.play("--check", "--diff", "-e", "nginx_body_size=7m")
+    _start_apps(either)
+    first = either.configure()
+    second = either.configure()
+    preview = either.play("--check", "--diff", "-e", "nginx_body_size=7m")
 
     assert first.changed.keys() == {"nginx-1", "nginx-2"}
     assert not second.changed, second.output
     assert preview.code == 0, preview.output
     assert "client_max_body_size 7m;" in preview.output
-    for balancer in site.servers.balancers:
+    for balancer in either.servers.balancers:
         assert balancer.run("nginx -t 2>&1").stdout.count("\n") == 2
         assert "7m" not in balancer.run("cat /etc/nginx/nginx.conf").stdout
         assert balancer.run("systemctl is-enabled nginx logrotate.timer").stdout.split() == [
@@ -229,12 +237,14 @@ def test_a_second_run_changes_nothing(site: Site) -> None:
         ]
 
 
-def test_it_spreads_requests_and_tells_the_app_of_the_client(site: Site) -> None:
+def test_it_spreads_requests_and_tells_the_app_of_the_client(either: Site) -> None:
     """All processes of all servers answer; what a client says of itself is not believed."""
-    said = site.say("/a?b=c", "--header", "X-Forwarded-For: 6.6.6.6", "--header", "X-Request-ID: x")
+    said = either.say(
+        "/a?b=c", "--header", "X-Forwarded-For: 6.6.6.6", "--header", "X-Request-ID: x"
+    )
     headers = said["headers"]
 
-    assert site.who() == {f"app-{i}:{port}" for i in (1, 2) for port in _PORTS}
+    assert either.who() == {f"app-{i}:{port}" for i in (1, 2) for port in _PORTS}
     assert headers["Host"] == headers["X-Forwarded-Host"] == "127.0.0.1"
     assert headers["X-Forwarded-For"] == headers["X-Real-IP"] == "127.0.0.1"
     assert headers["X-Forwarded-Proto"] == "http"
@@ -287,36 +297,36 @@ def test_no_request_is_sent_twice_that_may_not_be(site: Site) -> None:
     assert hung_up() > once + 1
 
 
-def test_every_line_of_the_log_is_json(site: Site) -> None:
+def test_every_line_of_the_log_is_json(either: Site) -> None:
     """Whatever a client sends; with the time, the server asked and what it said."""
-    site.balancer.run("python3", stdin=_ODD)
-    lines = site.balancer.run("cat /var/log/nginx/access.log").stdout.splitlines()
+    either.balancer.run("python3", stdin=_ODD)
+    lines = either.balancer.run("cat /var/log/nginx/access.log").stdout.splitlines()
     said = [json.loads(line) for line in lines]
 
-    assert len(said) > 50
+    assert len(said) > 40
     answered = next(one for one in said if one["status"] == "200")
     assert answered["upstream_status"] == "200"
     assert ":808" in answered["upstream"]
     assert float(answered["upstream_seconds"]) <= answered["seconds"] + 0.01
-    rotated = site.balancer.run("logrotate --debug /etc/logrotate.d/nginx 2>&1").stdout
+    rotated = either.balancer.run("logrotate --debug /etc/logrotate.d/nginx 2>&1").stdout
     assert "considering log /var/log/nginx/access.log" in rotated
 
 
-def test_a_drain_waits_for_what_is_on_its_way(site: Site) -> None:
+def test_a_drain_waits_for_what_is_on_its_way(either: Site) -> None:
     """A request that the server is at is answered; then none reaches it, until it is let in again.
 
     Each request has a connection of its own: on a reload nginx closes idle ones, also where the next
     request of the client is just on its way (roles/nginx/README.md).
     """
-    site.by_hand("s/;$/ down;/")
-    with ThreadPoolExecutor() as pool, site.load() as load:
-        slow = pool.submit(site.say, "/slow")
-        wait_until(lambda: site.asked("app-1", "busy") == 1, "the request to arrive")
-        site.by_hand("s/ down;/;/")
-        drained = site.backend("down")
+    either.by_hand("s/;$/ down;/")
+    with ThreadPoolExecutor() as pool, either.load() as load:
+        slow = pool.submit(either.say, "/slow")
+        wait_until(lambda: either.asked("app-1", "busy") == 1, "the request to arrive")
+        either.by_hand("s/ down;/;/")
+        drained = either.backend("down")
         was_done = slow.done()
-        seen = site.who()
-        let_in = site.backend("in")
+        seen = either.who()
+        let_in = either.backend("in")
 
     assert slow.result()["who"][0] == "app-1"
     assert was_done
@@ -390,15 +400,15 @@ def test_the_last_that_gets_requests_stays(site: Site) -> None:
     assert len(site.who()) == 4
 
 
-def test_a_broken_configuration_takes_no_ones_place(site: Site) -> None:
+def test_a_broken_configuration_takes_no_ones_place(either: Site) -> None:
     """Not the file, and not the running nginx; the next balancer is not touched at all."""
-    before = [server.run("cat /etc/nginx/nginx.conf").stdout for server in site.servers.balancers]
-    done = site.play("-e", json.dumps({"nginx_worker_connections": -1}))
+    before = [server.run("cat /etc/nginx/nginx.conf").stdout for server in either.servers.balancers]
+    done = either.play("-e", json.dumps({"nginx_worker_connections": -1}))
 
     assert done.code != 0
     assert "invalid number" in done.output
     assert "nginx-2" not in done.recap
-    after = [server.run("cat /etc/nginx/nginx.conf").stdout for server in site.servers.balancers]
+    after = [server.run("cat /etc/nginx/nginx.conf").stdout for server in either.servers.balancers]
     assert after == before
 
 
@@ -418,43 +428,43 @@ def test_limits_for_a_client(site: Site) -> None:
     assert both == {"200", "429"}
 
 
-def test_tls(site: Site, tmp_path: Path) -> None:
+def test_tls(either: Site, tmp_path: Path) -> None:
     """One name, TLS 1.2 and newer; every other name gets nothing. A new certificate is taken in one
     step, and one without its key not at all."""
     first, second = _certificate(tmp_path / "1"), _certificate(tmp_path / "2")
-    site.configure(nginx_host="app.example.com", **first)
-    assert not site.configure(nginx_host="app.example.com", **first).changed
+    either.configure(nginx_host="app.example.com", **first)
+    assert not either.configure(nginx_host="app.example.com", **first).changed
 
     here = ("--insecure", "--resolve", "app.example.com:443:127.0.0.1")
     url = "https://app.example.com/"
-    answer = site.curl("-si", "--http2", *here, url).lower()
+    answer = either.curl("-si", "--http2", *here, url).lower()
     assert answer.startswith("http/2 200")
     assert "strict-transport-security: max-age=31536000" in answer
-    assert json.loads(site.curl(*here, url))["headers"]["X-Forwarded-Proto"] == "https"
-    assert site.status(url, *here, "--tls-max", "1.1") == "000"
-    assert site.status(url, *here, "--tls-max", "1.2") == "200"
-    assert site.status(url, *here, "--header", "Host: other.example.com") == "421"
-    assert site.status("https://127.0.0.1/", "--insecure") == "000"
-    assert site.status("http://127.0.0.1/") == "000"
-    moved = site.curl("-si", "--header", "Host: app.example.com", "http://127.0.0.1/a?b=c")
+    assert json.loads(either.curl(*here, url))["headers"]["X-Forwarded-Proto"] == "https"
+    assert either.status(url, *here, "--tls-max", "1.1") == "000"
+    assert either.status(url, *here, "--tls-max", "1.2") == "200"
+    assert either.status(url, *here, "--header", "Host: other.example.com") == "421"
+    assert either.status("https://127.0.0.1/", "--insecure") == "000"
+    assert either.status("http://127.0.0.1/") == "000"
+    moved = either.curl("-si", "--header", "Host: app.example.com", "http://127.0.0.1/a?b=c")
     assert " 308 " in moved
     assert "Location: https://app.example.com/a?b=c\n" in moved
 
     def shown() -> str:
         command = "openssl s_client -connect 127.0.0.1:443 -servername app.example.com < /dev/null"
-        return site.balancer.run(f"{command} 2> /dev/null | openssl x509").stdout.strip()
+        return either.balancer.run(f"{command} 2> /dev/null | openssl x509").stdout.strip()
 
     assert shown() == first["nginx_tls_certificate"].strip()
     mixed = {**first, "nginx_tls_key": second["nginx_tls_key"]}
-    done = site.play("-e", json.dumps({"nginx_host": "app.example.com", **mixed}))
+    done = either.play("-e", json.dumps({"nginx_host": "app.example.com", **mixed}))
     assert done.code != 0
     assert "key values mismatch" in done.output
-    site.balancer.run("systemctl restart nginx")
+    either.balancer.run("systemctl restart nginx")
     assert shown() == first["nginx_tls_certificate"].strip()
-    changed = site.configure(nginx_host="app.example.com", **second)
+    changed = either.configure(nginx_host="app.example.com", **second)
     assert shown() == second["nginx_tls_certificate"].strip()
     assert "PRIVATE KEY" not in done.output + changed.output
-    kept = site.balancer.run("find /etc/nginx/tls -type f -printf '%m %u\\n'").stdout
+    kept = either.balancer.run("find /etc/nginx/tls -type f -printf '%m %u\\n'").stdout
     assert kept == "600 root\n"
 
 
