@@ -163,6 +163,8 @@ def test_broken_version(fleet: Fleet, record_property: Callable[[str, object], N
     assert done.code != 0
     assert 'port 8080 is not ready, and says: {"status":"broken"}' in done.output, done.output
     assert "v3 failed in prod; what ran before serves" in done.output
+    # At once and by itself, before release.sh goes back everywhere.
+    assert "serves there again" in done.output
     assert fleet.running() == ["v1"] * 3
     assert fleet.processes()[1:] == before[1:]
     assert fleet.drained() == ""
