@@ -58,6 +58,7 @@ class _Check:
             base.spec, tuple(environments) or (Environment(DEFAULT_ENVIRONMENT, base.spec),)
         )
         self._one_owner_per_host(project)
+        self._one_processor(project)
         return project
 
     def _overlays(self) -> dict[str, dict[str, Any]]:
@@ -199,6 +200,27 @@ class _Check:
                     f"{host} is claimed by the environments {owner} and {environment.name}",
                     "Set traffic.hosts in each environment, not above them.",
                 )
+
+    def _one_processor(self, project: Project) -> None:
+        """What is built once runs in all environments, so their processors are alike."""
+        wanted = rulebook.architecture(project.base.server.instance_type)
+        chosen = project.base.targets
+        if chosen and not {"all", "server"} & set(chosen):
+            return
+        path: Path = ("server", "instance_type")
+        for environment in project.environments:
+            kind = environment.spec.server.instance_type
+            if rulebook.architecture(kind) == wanted:
+                continue
+            self._add(
+                "architecture-mismatch",
+                ("environments", environment.name, *path),
+                f"in environment {environment.name}: {kind} is {rulebook.architecture(kind)}, and the app is "
+                f"packed once, for {wanted}",
+                "Use one architecture in all environments; set server.instance_type above them.",
+                f"Above the environments it is {project.base.server.instance_type}.",
+                field=path,
+            )
 
     def _add(
         self,

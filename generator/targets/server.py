@@ -11,6 +11,8 @@ from generator.spec.rules import Broken
 MOST_PROCESSES = 64
 """How many processes a server runs at most; each has a port of its own, from `http.port` on."""
 
+NGINX_STATUS = "/nginx_status"
+
 SYSTEMS = {"amazon_linux": "Amazon Linux 2023", "debian": "Debian 13"}
 
 _TAKEN = frozenset(
@@ -37,6 +39,13 @@ def rules(spec: Spec) -> Iterator[Broken]:
     yield from _runtime(spec)
     yield from _rollout(spec)
     yield from _traffic(spec)
+    if spec.health.ready == NGINX_STATUS:
+        yield Broken(
+            "reserved-path",
+            ("health", "ready"),
+            f"health.ready cannot be {NGINX_STATUS}, where nginx tells of itself",
+            "Choose another path, such as /readyz.",
+        )
     last = 65535 - MOST_PROCESSES + 1
     if spec.http.port > last:
         yield Broken(
