@@ -86,6 +86,7 @@ CONFIGURE = f"{A}configure_sample_app_playbook.yml"
 ROLLBACK = f"{A}rollback_playbook.yml"
 BALANCERS = f"{A}configure_nginx_playbook.yml"
 GROUPS = f"{A}tasks/ec2_security_groups.yml"
+LAUNCH = f"{A}tasks/ec2_launch.yml"
 SCRIPT = f"{A}release.sh"
 CFG = f"{A}ansible.cfg"
 
@@ -194,6 +195,13 @@ BREAKS = [
     ("AN-19", CFG, "host_key_checking = true", "host_key_checking = False", ""),
     ("AN-19", CFG, "ssh_args = ", "ssh_args = -o StrictHostKeyChecking=no ", ""),
     ("AN-19", ALL, "ec2_balancer_ports: [80,", "ec2_balancer_ports: [22, 80,", ""),
+    ("AN-16", UNIT, "DynamicUser=true", "DynamicUser=no", ""),
+    ("AN-16", UNIT, "UMask=0077", "User=root", ""),
+    ("AN-16", UNIT, "MemoryMax={{ sample_app_memory_mib }}M", "MemoryMax=64M", ""),
+    ("AN-16", UNIT, "CapabilityBoundingSet=", "CapabilityBoundingSet=CAP_NET_ADMIN", ""),
+    ("AN-21", LAUNCH, "http_tokens: required", "http_tokens: optional", ""),
+    ("AN-21", LAUNCH, "encrypted: true", "encrypted: false", ""),
+    ("NG-08", CONF, "ssl_protocols TLSv1.2", "ssl_protocols TLSv1 TLSv1.2", ""),
     ("syntax", ALL, "ec2_public: true", "ec2_public: [true\nx: y", ""),
 ]
 
@@ -229,6 +237,7 @@ LOOSENED = [
     ("AN-14", BALANCERS, "  serial: 1\n", ""),
     ("AN-14", REPLACE, "sample_app_state: down", "sample_app_state: in"),
     ("AN-14", REPLACE, "sample_app_state: in\n", "sample_app_state: down\n"),
+    ("AN-16", UNIT, "NoNewPrivileges=true\n", ""),
     ("AN-19", ALL, "StrictHostKeyChecking=yes", "StrictHostKeyChecking=no"),
     (
         "AN-19",
@@ -250,6 +259,7 @@ LOOSENED = [
         "    rules:\n      - {proto: all, cidr_ip: 0.0.0.0/0}\n",
     ),
     ("AN-20", SWITCH, "  no_log: true\n", ""),
+    ("AN-21", LAUNCH, "      http_tokens: required\n", ""),
     ("balancer", NGINX, "nginx_host: app.example.com\n", ""),
     ("balancer", NGINX, 'nginx_rate: "100r/s"\n', ""),
     ("network", ALL, "ec2_network:\n  vpc_id", "ec2_network: null\nx:\n  vpc_id"),
@@ -539,5 +549,14 @@ def test_junk_in_a_file_of_ansible_is_no_crash(made: Path) -> None:
 
 SERVERS = {
     f"generator.check.{name}"
-    for name in ("access", "fleet", "nginx", "playbooks", "rolling", "servers", "settings")
+    for name in (
+        "access",
+        "fleet",
+        "hardening",
+        "nginx",
+        "playbooks",
+        "rolling",
+        "servers",
+        "settings",
+    )
 }

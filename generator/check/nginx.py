@@ -11,7 +11,7 @@ from generator.check.artifacts import Value
 from generator.check.reading import keep_alive_s
 from generator.check.servers import Wanted, agree, defaults, group_vars, written
 
-_TEMPLATE = f"{FOLDER}roles/nginx/templates/nginx.conf.j2"
+TEMPLATE = f"{FOLDER}roles/nginx/templates/nginx.conf.j2"
 
 
 def _numbers(subject: Subject, variable: str, directive: str) -> Iterator[tuple[int, Value]]:
@@ -20,7 +20,7 @@ def _numbers(subject: Subject, variable: str, directive: str) -> Iterator[tuple[
     for environment in made(subject):
         there = nginx_variables(subject, environment).get(variable)
         found += [there] if there else []
-    found += written(subject, _TEMPLATE, rf"{directive} ([0-9]+)s?;")
+    found += written(subject, TEMPLATE, rf"{directive} ([0-9]+)s?;")
     for value in found:
         number = whole(value.value)
         if number is not None:
@@ -50,7 +50,7 @@ def idle(subject: Subject) -> Iterator[Finding]:
     upstream = _upstream(subject)
     # Outside the upstream the same word is about clients.
     for number, value in _numbers(subject, "nginx_keepalive_idle_s", "keepalive_timeout"):
-        if number >= keep and (value.file != _TEMPLATE or value.line in upstream):
+        if number >= keep and (value.file != TEMPLATE or value.line in upstream):
             yield Finding(
                 "X-06",
                 value.file,
@@ -62,8 +62,8 @@ def idle(subject: Subject) -> Iterator[Finding]:
 
 def _upstream(subject: Subject) -> range:
     """The lines of the template's upstream."""
-    first = next((one.line for one in written(subject, _TEMPLATE, r"(upstream \w+ \{)")), 0)
-    ends = (one.line for one in written(subject, _TEMPLATE, r"(\})") if one.line > first)
+    first = next((one.line for one in written(subject, TEMPLATE, r"(upstream \w+ \{)")), 0)
+    ends = (one.line for one in written(subject, TEMPLATE, r"(\})") if one.line > first)
     return range(first, next(ends, first))
 
 
@@ -81,7 +81,7 @@ def balancer(subject: Subject) -> Iterator[Finding]:
             ("nginx_request_timeout_s", request, "http.request_timeout", shared),
         ):
             yield from agree(subject, "balancer", found, Wanted(name, expected, field), home)
-    for value in written(subject, _TEMPLATE, r"proxy_read_timeout ([0-9]+)s?;"):
+    for value in written(subject, TEMPLATE, r"proxy_read_timeout ([0-9]+)s?;"):
         if int(value.value) < request:
             yield Finding(
                 "balancer",
@@ -102,7 +102,7 @@ def hidden(subject: Subject) -> Iterator[Finding]:
         "'/version'": "/version",
     }
     for file in subject.files:
-        if file != _TEMPLATE or not made(subject):
+        if file != TEMPLATE or not made(subject):
             continue
         text = subject.files[file].content.decode(errors="replace")
         # As gen writes it: a list of paths, each with and without a slash at its end.

@@ -8,6 +8,7 @@ from generator.check import (
     config,
     fleet,
     front,
+    hardening,
     names,
     nginx,
     playbooks,
@@ -33,7 +34,7 @@ from generator.check.tools import (
 )
 
 _ROOMS = (names, traffic, front, scale, config, release)
-_SERVERS = (playbooks, servers, nginx, fleet, settings, rolling, access)
+_SERVERS = (playbooks, servers, nginx, fleet, settings, rolling, access, hardening)
 _SEAMS = sorted(
     (check for room in (*_ROOMS, *_SERVERS) for check in room.CHECKS),
     key=lambda check: check.rule,

@@ -108,7 +108,7 @@ def port(subject: Subject) -> Iterator[Finding]:
                 f"Write {most}.",
                 "http.port",
             )
-    for value in written(subject, _unit(subject), r"Environment=\"?PORT=([^\"]*)\"?"):
+    for value in written(subject, unit(subject), r"Environment=\"?PORT=([^\"]*)\"?"):
         if value.value != "%i":
             yield Finding(
                 "X-01",
@@ -120,7 +120,7 @@ def port(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def _unit(subject: Subject) -> str:
+def unit(subject: Subject) -> str:
     return f"{FOLDER}roles/{subject.context['role']}/templates/app.service.j2"
 
 
@@ -155,7 +155,7 @@ def shutdown(subject: Subject) -> Iterator[Finding]:
     for environment in made(subject):
         found = app_variables(subject, environment)
         stops = [found[f"{role}_stop_s"]] if f"{role}_stop_s" in found else []
-        stops += written(subject, _unit(subject), r"TimeoutStopSec=([0-9]+)s?")
+        stops += written(subject, unit(subject), r"TimeoutStopSec=([0-9]+)s?")
         for stop in stops:
             number = whole(stop.value)
             if number is not None and number <= drain:
