@@ -275,6 +275,27 @@ def test_dirty_version_is_not_pushed(gen: Gen, engine: StandInEngine) -> None:
     assert engine.pushes[0].image.endswith(f":{dirty}")
 
 
+@pytest.mark.usefixtures("aws")
+def test_a_note_of_a_deployment_makes_no_version(gen: Gen, engine: StandInEngine) -> None:
+    """What deployments write is not a part of the version; the Makefile says the same one."""
+
+    def versions() -> set[str]:
+        made = ["make", "--no-print-directory", "version"]
+        printed = subprocess.run(made, cwd=gen.project, check=True, capture_output=True, text=True)
+        said = gen("image", "push", "--allow-dirty", "--format", "json")
+        return {printed.stdout.strip(), json.loads(said.stdout)["version"]}
+
+    note = gen.project / "releases/prod/kustomization.yaml"
+    note.write_text(f"{note.read_text()}\n# of a deployment\n")
+    assert versions() == {VERSION}
+    git(gen.project, "commit", "--all", "--message", "note")
+    assert versions() == {VERSION}
+    (gen.project / "Dockerfile").write_text("FROM scratch\n")
+    dirty = f"{VERSION}-dirty"
+    engine.images[f"sample-app:{dirty}"] = dirty
+    assert versions() == {dirty}
+
+
 def test_version_of_a_project_without_git(gen: Gen, engine: StandInEngine) -> None:
     """Outside a git repository there is no version to push, exit 2."""
     shutil.rmtree(gen.project / ".git")

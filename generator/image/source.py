@@ -19,6 +19,8 @@ from generator.tree import File, FileTree, RelPath
 DOCKERFILE = "Dockerfile"
 _NO_VERSION = "0.0.0-local"
 _DIRTY = "-dirty"
+_CODE = (".", ":!releases", ":!ansible/inventories/*/known_hosts")
+"""What makes a version: all but the notes of what runs where, which deployments write."""
 
 
 class Source(NamedTuple):
@@ -106,8 +108,13 @@ def is_of_a_commit(version: str) -> bool:
 
 def _version(folder: Path) -> str:
     """The version of what is in the folder, as the generated Makefile finds it."""
-    described = _git(folder, "describe", "--tags", "--always", "--dirty")
-    return re.sub("[/+]", "-", described) or _NO_VERSION
+    tag = _git(folder, "describe", "--tags", "--exact-match")
+    commit = _git(folder, "log", "-1", "--format=%H", "--", *_CODE)
+    described = tag or (commit and _git(folder, "describe", "--tags", "--always", commit))
+    if not described:
+        return _NO_VERSION
+    changed = _git(folder, "diff", "--name-only", "HEAD", "--", *_CODE)
+    return re.sub("[/+]", "-", described) + (_DIRTY if changed else "")
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -29,9 +29,11 @@ main() {
   pack
 }
 
-# What `make version` makes of a name that holds / or +.
+# `make version` writes - for each / and + of a tag.
 described() {
-  [ "$(git describe --tags --always 2> /dev/null | sed 's|[/+]|-|g')" = "$version" ] && git rev-parse HEAD
+  git tag | while read -r tag; do
+    [ "$(printf %s "$tag" | tr /+ -)" != "$version" ] || git rev-parse "$tag^{commit}"
+  done | grep -m 1 .
 }
 
 add_libraries() {

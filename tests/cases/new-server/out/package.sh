@@ -29,9 +29,11 @@ main() {
   pack
 }
 
-# What `make version` makes of a name that holds / or +.
+# `make version` writes - for each / and + of a tag.
 described() {
-  [ "$(git describe --tags --always 2> /dev/null | sed 's|[/+]|-|g')" = "$version" ] && git rev-parse HEAD
+  git tag | while read -r tag; do
+    [ "$(printf %s "$tag" | tr /+ -)" != "$version" ] || git rev-parse "$tag^{commit}"
+  done | grep -m 1 .
 }
 
 add_libraries() {
@@ -40,6 +42,7 @@ add_libraries() {
   python3 -m pip download --quiet --disable-pip-version-check --dest "$scratch/app/wheels" \
     --only-binary :all: --python-version 3.13 \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 \
+    --platform manylinux2014_aarch64 \
     --requirement "$scratch/app/requirements.txt" ||
     die "the libraries of requirements.txt cannot be had: see above"
 }
