@@ -202,6 +202,7 @@ def test_two_at_once(fleet: Fleet) -> None:
 
     assert second.code != 0
     assert "Another rollout is under way: rollback prod v2" in second.output, second.output
+    assert "v1 was not deployed to prod, and nothing that serves there was changed" in second.output
     assert done.code == 0, done.output
     assert fleet.running() == ["v2"] * 3
     assert balancer.run(lock, check=False).returncode != 0
@@ -303,7 +304,13 @@ def test_what_stops_it_before_it_begins(fleet: Fleet) -> None:
     server.run("umount /opt/sample-app/releases && rm -r /tmp/kept")
     server.run("systemctl stop ssh ssh.socket")
     refused("app-2 cannot be reached, and nothing was changed anywhere")
+    # Nor does release.sh go back from what did not begin: its way back leaves out who does not answer.
+    done = fleet.make("deploy-server", "VERSION=v7")
     server.run("systemctl start ssh.socket ssh")
+    assert "v7 was not deployed to prod, and nothing that serves there was changed" in done.output
+    assert done.code != 0
+    assert fleet.drained() == ""
+    assert fleet.processes() == before
 
 
 def test_nothing_to_go_back_to(fleet: Fleet) -> None:

@@ -21,9 +21,12 @@ main() {
   esac
   settings_of "${2-}"
   command -v ansible-playbook > /dev/null || die "this needs ansible-playbook, which is not installed"
-  underway=no
+  scratch=$(mktemp -d)
+  trap 'rm -rf "$scratch"' EXIT
   trap 'interrupted' INT TERM HUP
   rollout="$* ($(uname -n), $$)"
+  # There while the rollout is: what stopped before it began has changed nothing, and is not taken back.
+  begun=$scratch/begun
   "$1" "${3-}"
 }
 
@@ -61,9 +64,7 @@ promote() {
 }
 
 bring() {
-  underway=yes
   play configure_two_envs_playbook.yml -e "two_envs_version=$version" || went_wrong
-  underway=no
   balancers || die "$version serves in $environment, but the balancers were not brought up to date: see above"
   say "$version serves in $environment; commit releases/$environment/server.yml"
 }
@@ -75,6 +76,7 @@ balancers() {
 }
 
 went_wrong() {
+  [ -e "$begun" ] || die "$version was not deployed to $environment, and nothing that serves there was changed: see above"
   if [ "$automatic_rollback" = no ]; then
     unlock
     die "$version failed in $environment; where it runs, it stays: make rollback-server ENV=$environment"
@@ -82,15 +84,14 @@ went_wrong() {
   say "$version failed in $environment: going back where it runs" >&2
   undone=0
   play rollback_playbook.yml -e two_envs_undo=true || undone=$?
-  case $undone in
-    0) ;;
-    # Ansible's word for servers that did not answer, where nothing else went wrong.
-    4) say "what did not answer was left out, and gets no requests until the next rollout" >&2 ;;
-    *)
-      unlock
-      die "going back failed too, or there is nothing to go back to: see above"
-      ;;
-  esac
+  # Ansible says 4 where a server did not answer, whatever else went wrong; the note says whether it
+  # came to its end.
+  if [ "$undone" = 4 ] && ! [ -e "$begun" ]; then
+    say "what did not answer was left out, and gets no requests until the next rollout" >&2
+  elif [ "$undone" != 0 ]; then
+    unlock
+    die "going back failed too, or there is nothing to go back to: see above"
+  fi
   unlock
   [ -n "$(noted version "$record")" ] ||
     die "$version failed in $environment, and there is no release before it: mend it and deploy again"
@@ -99,29 +100,27 @@ went_wrong() {
 
 # Only the lock of this very rollout.
 unlock() {
-  underway=no
   play unlock_playbook.yml > /dev/null || say "and make unlock-server ENV=$environment" >&2
 }
 
 rollback() {
   version=$1
-  underway=yes
   play rollback_playbook.yml ${version:+-e "two_envs_to=$version"} || {
+    [ -e "$begun" ] || die "$environment did not go back, and nothing that serves there was changed: see above"
     unlock
     die "$environment did not go back: see above"
   }
-  underway=no
   version=$(noted version "$record")
   say "$version serves in $environment; commit releases/$environment/server.yml"
 }
 
 play() {
-  ansible-playbook -i "$inventory" -e "{\"two_envs_rollout\": \"$rollout\"}" "$@"
+  ansible-playbook -i "$inventory" -e "{\"two_envs_rollout\": \"$rollout\", \"two_envs_note\": \"$begun\"}" "$@"
 }
 
 interrupted() {
   trap '' INT TERM HUP
-  if [ "$underway" = yes ]; then
+  if [ -e "$begun" ]; then
     say "interrupted: ${version:-the release before} is half way into $environment and was not watched to its end" >&2
     say "take it back: make unlock-server rollback-server ENV=$environment; or unlock and deploy again" >&2
   fi
