@@ -144,7 +144,16 @@ def test_killed(place_in: Callable[[Path], Place], whole: dict[str, bytes]) -> N
         assert _repaired(place, whole)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, also where these tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @PLACES
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupted(place_in: Callable[[Path], Place], whole: dict[str, bytes]) -> None:
     """Ctrl-C ends a run with 130 and leaves all as it was, or what the next run completes."""
     undone = 0
