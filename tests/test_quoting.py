@@ -12,6 +12,7 @@ import re
 import socket
 import subprocess
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
 from generator.render.quoting import FILTERS, Free
-from tests import tools
+from tests import tofu, tools
 from tests.strings import ANY, LEGAL, LINE, NASTY, NASTY_LINES, dockerfile_word, nasty, samples
 
 _PLACES = ("key: {}\n", "- {}\n", "outer:\n  - {{ key: {}, next: x }}\n", "{}\n", "{}: x\n")
@@ -106,6 +107,29 @@ def test_shell() -> None:
     words = _words(_run(["sh"], script.encode()))
 
     assert words == [*texts, *texts]
+
+
+@pytest.mark.parametrize("program", tofu.PROGRAMS)
+def test_hcl(program: str, tmp_path: Path) -> None:
+    """OpenTofu and Terraform find the text again (in its normal form), alone, in a list and as a key."""
+    texts = [unicodedata.normalize("NFC", text) for text in samples(ANY)]
+    keys = {text: [text, 1, None, True] for text in texts}
+    (tmp_path / "outputs.tf").write_text(
+        f"""\
+output "texts" {{
+  value = {FILTERS["hcl"](texts)}
+}}
+output "keys" {{
+  value = {FILTERS["hcl"](keys)}
+}}
+"""
+    )
+
+    tofu.run(program, tmp_path, "apply", "-auto-approve")
+    said = json.loads(tofu.run(program, tmp_path, "output", "-json").stdout)
+
+    assert said["texts"]["value"] == texts
+    assert said["keys"]["value"] == keys
 
 
 def test_make(tmp_path: Path) -> None:

@@ -110,6 +110,35 @@ def as_py(value: Any) -> str:
     return repr(value)
 
 
+def as_hcl(value: Any) -> str:
+    """An HCL literal, in which nothing is a template: `${` and `%{` begin one within quotes.
+
+    HCL keeps every text in the normal form NFC, so that is what comes back.
+    """
+    if isinstance(value, str):
+        return _HCL_TEMPLATE.sub(_hcl_marks, _HCL_NO_ESCAPE.sub(_hcl_code, as_json(value)))
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_hcl(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{as_hcl(k)} = {as_hcl(v)}" for k, v in value.items()) + " }"
+    return as_json(value)
+
+
+# A backslash that is itself escaped is passed over, so that what follows it is not taken for its escape.
+_HCL_NO_ESCAPE = re.compile(r"\\\\|\\[bf]")
+_HCL_TEMPLATE = re.compile(r"[$%]+(?=\{)")
+
+
+def _hcl_code(match: re.Match[str]) -> str:
+    return {"\\b": "\\u0008", "\\f": "\\u000c"}.get(match[0], match[0])
+
+
+def _hcl_marks(match: re.Match[str]) -> str:
+    """`$${` is `${`; of several marks in a row the lexer would take the wrong two for one."""
+    marks = match[0]
+    return marks * 2 if len(marks) == 1 else f"{marks[:-1]}\\u{ord(marks[-1]):04x}"
+
+
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 
 
@@ -230,6 +259,7 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "ansible": as_ansible,
     "comment": as_comment,
     "dockerfile": as_dockerfile,
+    "hcl": as_hcl,
     "js": as_js,
     "json": as_json,
     "kustomize": as_kustomize,
