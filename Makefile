@@ -35,12 +35,12 @@ fast: .venv/dev  ## tests without a Docker engine
 	$(BIN)/pytest -q tests --ignore tests/live
 
 # Two halves beside each other: most of the time of each is waiting.
-SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py)
+SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py tofu.py)
 
 live: .venv/dev  ## tests against a Docker engine, a control plane, servers and a load
 	@$(MAKE) --jobs 2 --output-sync=target --no-print-directory live-servers live-rest
 
-live-servers: .venv/dev  ## of these the servers that are made, and nginx on them
+live-servers: .venv/dev  ## of these the servers and stacks that are made, and nginx on servers
 	$(BIN)/pytest -q $(SERVERS)
 
 live-rest: .venv/dev  ## of these the rest: a fleet that is deployed to, images, the control plane

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generator.check.registry import TOOLS
-from tests import test_check_servers, tools
+from tests import test_check_servers, tofu, tools
 from tests.golden import CASES
 from tests.test_check import (
     DEPLOYMENT,
@@ -189,6 +189,35 @@ def test_a_tool_finds_in_playbooks_and_scripts(
     assert sorted(project.rglob("*")) == listing
 
 
+_REGISTRY = "tofu/live/shared/ecr"
+
+
+@pytest.mark.usefixtures("here")
+def test_tofu_finds(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack that was not initialised is said; then what is not formatted, and what is not valid."""
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", tofu.environment()["TF_CLI_CONFIG_FILE"])
+    tofu.need("tofu")
+    _, report = run(project, "check", *only("tofu"))
+    (ran,) = report["checks"]
+    assert (ran["status"], report["findings"]) == ("missing", [])
+    assert f"tofu -chdir={_REGISTRY} init" in ran["note"]
+
+    tofu.run("tofu", project / _REGISTRY, "init", "-backend=false")
+    code, report = run(project, "check", *only("tofu"))
+    assert (code, report["findings"]) == (0, [])
+
+    main = f"{_REGISTRY}/main.tf"
+    replace(project, main, '  name = "my-app"', '  name =  "my-app"\n  nmae = 1')
+    line = (project / main).read_text().split("nmae")[0].count("\n") + 1
+    code, report = run(project, "check", *only("tofu"))
+    assert [(one["rule"], one["file"], one["line"]) for one in report["findings"]] == [
+        ("tofu/fmt", main, 0),
+        ("tofu/validate", main, line),
+    ]
+    assert "nmae" in report["findings"][1]["message"]
+    assert code == 1
+
+
 _LINTED = """\
 [{"check_name": "syntax-check[unknown-module]", "location": {"path": "x", "positions": {"begin": {"line": 4}}},
 "description": "couldn't resolve module/action 'amazon.aws.aws_caller_info'."}]
@@ -244,7 +273,10 @@ def test_a_tool_that_reads_nothing_is_no_pass(
 @pytest.mark.parametrize(
     ("targets", "idle"),
     [
-        ("[server]", {"hadolint", "kubeconform", "kubernetes-validate", "checkov", "trivy"}),
+        (
+            "[server]",
+            {"hadolint", "kubeconform", "kubernetes-validate", "checkov", "tofu", "trivy"},
+        ),
         ("[container]", {"ansible-lint", "ansible-playbook"}),
     ],
 )

@@ -30,6 +30,7 @@ from generator.check.tools import (
     kubeconform,
     kubernetes_validate,
     shellcheck,
+    tofu,
     trivy,
 )
 
@@ -51,4 +52,5 @@ TOOLS: tuple[Tool, ...] = (
     kubernetes_validate.TOOL,
     checkov.TOOL,
     trivy.TOOL,
+    tofu.TOOL,
 )

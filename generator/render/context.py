@@ -54,6 +54,12 @@ def context(project: Project, resolved: Resolved) -> Context:
         "account": spec.account,
         "region": spec.region,
         "registry_domain": _registry_domain(spec.region),
+        "partition": _partition(spec.region),
+        # Of environments that are not in the account of the registry.
+        "other_accounts": sorted(
+            {one.spec.account for one in project.environments if one.spec.account} - {spec.account}
+        ),
+        "state": _state(spec),
         "runtime": {"language": spec.runtime.language, "version": resolved.runtime},
         "app": _app(spec),
         "http": {"port": spec.http.port},
@@ -120,6 +126,21 @@ def _times(spec: Spec) -> Context:
 def _registry_domain(region: str) -> str:
     """Where the image registry of a region is, without the account."""
     return f"dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+
+
+def _partition(region: str) -> str:
+    """The part of AWS that a region belongs to, as ARNs name it."""
+    for prefix, partition in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov")):
+        if region.startswith(prefix):
+            return partition
+    return "aws"
+
+
+def _state(spec: Spec) -> Context | None:
+    """Where OpenTofu keeps its state; None is a file beside each stack."""
+    if spec.state is None:
+        return None
+    return {"bucket": spec.state.s3_bucket, "region": spec.state.region or spec.region}
 
 
 def _docker_architecture(spec: Spec) -> str:

@@ -52,7 +52,6 @@ def _comes_with_clusters(spec: Spec) -> Iterator[Broken]:
     """Keys that shape infrastructure which this version does not generate yet."""
     set_keys = (
         (("network",), spec.network is not None),
-        (("state",), spec.state is not None),
         (("container", "node_type"), spec.container.node_type is not None),
         (("container", "api_cidrs"), bool(spec.container.api_cidrs)),
         (("traffic", "zone"), spec.traffic.zone is not None),

@@ -68,7 +68,7 @@ settings_of() {
       # The environments of this cluster.
       neighbours='dev stage prod'
       region=eu-central-1
-      account=123456789012
+      account=210987654321
       strategy=rolling
       bake_s=120
       automatic_rollback=no

@@ -1,0 +1,199 @@
+"""OpenTofu and Terraform on what gen makes: modules and stacks, and an account that moto stands for.
+
+moto knows what exists and what it is like. What a key or a policy really lets through, only AWS knows.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]  # it has no types of its own
+import pytest
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+from tests import tofu, tools
+from tests.golden import CASES
+from tests.live.project import new_project
+
+_ACCOUNT = "123456789012"  # whose credentials all are, to moto
+_SPEC = f"""\
+gen: 1
+name: sample-app
+owner: "{{{{ owner }}}} ${{x}} \\"web\\""
+targets: container
+account: "{_ACCOUNT}"
+environments:
+  stage: {{account: "210987654321"}}
+  prod:
+"""
+_MODULES = sorted(
+    path.name for path in (Path(__file__).parents[2] / "templates/tofu/modules").iterdir()
+)
+_GENERATED = sorted(path.parents[1].name for path in CASES.glob("*/out/tofu"))
+_STACKS = sorted(
+    str(path.parent.relative_to(CASES)) for path in CASES.glob("*/out/tofu/live/*/*/main.tf")
+)
+programs = pytest.mark.parametrize("program", tofu.PROGRAMS)
+
+
+@programs
+@pytest.mark.parametrize("module", _MODULES)
+def test_a_module_keeps_its_promises(module: str, program: str, tmp_path: Path) -> None:
+    """Alone it is valid, and its own tests pass: a plan and an apply with a provider that is a mock."""
+    (case, *_) = [one for one in _GENERATED if (CASES / one / "out/tofu/modules" / module).is_dir()]
+    folder = shutil.copytree(CASES / case / "out/tofu/modules" / module, tmp_path / module)
+
+    tofu.run(program, folder, "init", "-backend=false")
+    tofu.run(program, folder, "validate")
+    said = tofu.run(program, folder, "test").stdout
+
+    assert "0 failed" in said, said
+    assert "0 passed" not in said, said
+
+
+@programs
+@pytest.mark.parametrize("stack", _STACKS)
+def test_a_stack_is_valid(stack: str, program: str, tmp_path: Path) -> None:
+    """With the modules that it calls, wherever its state is kept."""
+    case = Path(stack).parts[0]
+    made = shutil.copytree(CASES / case / "out/tofu", tmp_path / "tofu")
+    folder = made.parent / Path(stack).relative_to(f"{case}/out")
+
+    tofu.run(program, folder, "init", "-backend=false")
+
+    tofu.run(program, folder, "validate")
+
+
+@pytest.mark.parametrize("case", _GENERATED)
+def test_it_is_formatted(case: str) -> None:
+    assert tofu.run("tofu", CASES / case / "out", "fmt", "-check", "-recursive", "tofu")
+
+
+@pytest.mark.parametrize("case", _GENERATED)
+def test_policies(case: str) -> None:
+    """Checkov and trivy find nothing that is not answered where it stands."""
+    folder = CASES / case / "out/tofu"
+    checkov = _json(
+        "checkov", "--directory", folder, "--framework", "terraform", "--output", "json"
+    )
+    trivy = _json("trivy", "config", "--skip-check-update", "--format", "json", folder)
+
+    assert checkov["summary"]["failed"] == 0, checkov["results"]["failed_checks"]
+    assert checkov["summary"]["parsing_errors"] == 0
+    assert checkov["summary"]["passed"] > 5
+    found = [one for result in trivy["Results"] for one in result.get("Misconfigurations") or ()]
+    assert not found, found
+
+
+def _json(tool: str, *arguments: str | Path) -> Any:
+    command = [str(tools.need(tool)), *map(str, arguments)]
+    done = subprocess.run(
+        command, env=tools.environment(), capture_output=True, text=True, check=False
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[str]:
+    """The address of a moto server."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+class Stacks:
+    """A generated project, and the account that its Makefile talks to."""
+
+    def __init__(self, project: Path, program: str, cloud: str) -> None:
+        self.project = project
+        self.program = str(tofu.need(program))
+        self.aws = {
+            "AWS_ENDPOINT_URL": cloud,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-2",
+            "TF_CLI_ARGS": "-no-color",
+        }
+
+    def make(self, *words: str, answer: str = "yes\n") -> subprocess.CompletedProcess[str]:
+        """Type a goal of the Makefile, and what it asks for."""
+        return subprocess.run(
+            ["make", "--no-print-directory", f"TOFU={self.program}", *words],
+            cwd=self.project,
+            env={**tofu.environment(), **self.aws},
+            input=answer,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.aws["AWS_ENDPOINT_URL"],
+            region_name=self.aws["AWS_REGION"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 # moto takes any
+        )
+
+
+@pytest.fixture(params=tofu.PROGRAMS)
+def stacks(request: pytest.FixtureRequest, cloud: str, tmp_path: Path) -> Stacks:
+    return Stacks(new_project(tmp_path, _SPEC), request.param, cloud)
+
+
+def test_the_registry(stacks: Stacks) -> None:
+    """It is made once it was confirmed, a second apply changes nothing, and it goes when it is empty."""
+    refused = stacks.make("create-registry", answer="no\n")
+    assert refused.returncode != 0
+    registry = stacks.client("ecr")
+    assert registry.describe_repositories()["repositories"] == []
+
+    made = stacks.make("create-registry")
+    again = stacks.make("create-registry")
+
+    assert made.returncode == 0, made.stderr
+    assert "5 added" in made.stdout
+    assert "No changes" in again.stdout, again.stdout
+    (found,) = registry.describe_repositories()["repositories"]
+    assert found["repositoryName"] == "sample-app"
+    assert found["imageTagMutability"] == "IMMUTABLE"
+    assert found["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert found["encryptionConfiguration"]["encryptionType"] == "KMS"
+    assert f"{_ACCOUNT}.dkr.ecr.us-east-2.amazonaws.com/sample-app" in made.stdout
+    tags = registry.list_tags_for_resource(resourceArn=found["repositoryArn"])["tags"]
+    assert {one["Key"]: one["Value"] for one in tags}.keys() >= {"app", "env", "owner"}
+    policy = json.loads(registry.get_repository_policy(repositoryName="sample-app")["policyText"])
+    (statement,) = policy["Statement"]
+    assert statement["Principal"] == {"AWS": ["arn:aws:iam::210987654321:root"]}
+
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    manifest = {"schemaVersion": 2, "mediaType": kind, "config": {}, "layers": []}
+    image = {"imageTag": "v1", "imageManifest": json.dumps(manifest)}
+    registry.put_image(repositoryName="sample-app", **image)
+    kept = stacks.make("destroy-registry")
+    assert kept.returncode != 0
+    assert "RepositoryNotEmptyException" in kept.stderr
+    registry.batch_delete_image(repositoryName="sample-app", imageIds=[{"imageTag": "v1"}])
+    gone = stacks.make("destroy-registry")
+    assert gone.returncode == 0, gone.stderr
+    assert registry.describe_repositories()["repositories"] == []
+
+
+def test_another_account(stacks: Stacks) -> None:
+    """With credentials of another account than the spec's nothing is made."""
+    main = stacks.project / "tofu/live/shared/ecr/main.tf"
+    main.write_text(main.read_text().replace(_ACCOUNT, "999999999999"))
+
+    done = stacks.make("create-registry")
+
+    assert done.returncode != 0
+    assert f"AWS account ID not allowed: {_ACCOUNT}" in done.stderr
+    assert stacks.client("ecr").describe_repositories()["repositories"] == []
