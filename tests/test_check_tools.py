@@ -205,6 +205,10 @@ def test_tofu_finds(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tofu.run("tofu", project / _REGISTRY, "init", "-backend=false")
     code, report = run(project, "check", *only("tofu"))
     assert (code, report["findings"]) == (0, [])
+    # It warns of settings that are not there, before its answer.
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", "/nowhere")
+    code, report = run(project, "check", *only("tofu"))
+    assert (code, report["findings"]) == (0, [])
 
     main = f"{_REGISTRY}/main.tf"
     replace(project, main, '  name = "my-app"', '  name =  "my-app"\n  nmae = 1')

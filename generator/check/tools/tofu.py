@@ -33,16 +33,18 @@ def read(answer: Answer) -> Iterator[Finding]:
 
 def _formatted(answer: Answer) -> Iterator[Finding]:
     # 3: some files are not formatted, and they are listed.
-    if answer.code not in (0, 3) or (answer.code == 3) != bool(answer.stdout):
+    files = [line for line in answer.stdout.splitlines() if line.startswith(f"{_FOLDER}/")]
+    if answer.code not in (0, 3) or (answer.code == 3) != bool(files):
         raise Crashed((answer.stderr.strip().splitlines() or [f"exit {answer.code}"])[-1])
-    for file in answer.stdout.split():
+    for file in files:
         fix = f"tofu fmt {posixpath.dirname(file)}"
         yield Finding("tofu/fmt", file, 0, "the file is not formatted as tofu would", f"Run {fix}.")
 
 
 def _valid(answer: Answer) -> Iterator[Finding]:
     try:
-        found = json.loads(answer.stdout)["diagnostics"]
+        # Before it may stand a warning about the user's own settings of tofu.
+        found = json.loads(answer.stdout[answer.stdout.index("{") :])["diagnostics"]
     except (ValueError, KeyError, TypeError):
         raise Crashed(answer.stderr.strip() or f"exit {answer.code}") from None
     if any(one["summary"] in _NOT_INITIALISED for one in found):
