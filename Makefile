@@ -32,7 +32,7 @@ types: .venv/dev  ## mypy, strict
 	$(BIN)/mypy
 
 fast: .venv/dev  ## tests without a Docker engine
-	$(BIN)/pytest -q tests --ignore tests/live
+	$(BIN)/pytest -q --numprocesses auto tests --ignore tests/live
 
 # Two halves beside each other: most of the time of each is waiting.
 SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py tofu.py)
