@@ -8,7 +8,8 @@ from generator.render.names import physical_name
 from generator.spec.model import Network, Spec
 from generator.spec.rules import architecture
 from generator.targets import Resolved
-from generator.targets.server import MOST_PROCESSES, SYSTEMS
+from generator.targets.common import SYSTEMS
+from generator.targets.server import MOST_PROCESSES
 
 MIB = 2**20
 
@@ -64,7 +65,7 @@ def environment(name: str, spec: Spec) -> dict[str, Any]:
         "host": traffic.hosts.get("server"),
         "rate_limit": _rate_limit(traffic.rate_limit),
         "balance": "least_conn" if traffic.balance == "least_connections" else "round_robin",
-        "network": _network(spec.network),
+        "network": network(spec.network),
         "batches": _batches(spec),
         "canary": spec.rollout.strategy == "canary",
         "memory_mib": max(1, spec.resources.memory // MIB),
@@ -80,13 +81,14 @@ def _rate_limit(rate: str | None) -> dict[str, Any] | None:
     return {"rate": f"{number}r/{unit}", "burst": max(1, RATE_BURST_S * per_second)}
 
 
-def _network(network: Network | None) -> dict[str, Any] | None:
-    if network is None:
+def network(existing: Network | None) -> dict[str, Any] | None:
+    """An existing network, or none."""
+    if existing is None:
         return None
     return {
-        "vpc_id": network.vpc_id,
-        "private_subnets": list(network.private_subnets),
-        "public_subnets": list(network.public_subnets),
+        "vpc_id": existing.vpc_id,
+        "private_subnets": list(existing.private_subnets),
+        "public_subnets": list(existing.public_subnets),
     }
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from generator import facts
 from generator.spec.model import TARGETS, Project, Spec
 from generator.spec.rules import Broken, Rule
-from generator.targets import container, server
+from generator.targets import container, server, vm
 
 AVAILABLE: dict[str, ModuleType] = {"server": server, "container": container}
 
@@ -43,13 +43,9 @@ def resolve(project: Project, locked: Resolved | None = None) -> Resolved:
     if locked and not spec.targets:
         targets = locked.targets
     language = spec.runtime.language
-    systems = frozenset(one.spec.server.os for one in project.environments)
+    systems = _systems(project, targets)
     runtime = spec.runtime.version or (
-        locked.runtime
-        if locked
-        else facts.default_runtime(
-            language, targets, systems if "server" in targets else frozenset()
-        )
+        locked.runtime if locked else facts.default_runtime(language, targets, systems)
     )
     kept = locked is not None and f"{locked.release}.".startswith(f"{runtime}.")
     return Resolved(
@@ -61,13 +57,25 @@ def resolve(project: Project, locked: Resolved | None = None) -> Resolved:
     )
 
 
+def _systems(project: Project, targets: tuple[str, ...]) -> frozenset[str]:
+    """The operating systems on which the app runs without an image of its own."""
+    found = {vm.SYSTEM} if "vm" in targets else set()
+    if "server" in targets:
+        found |= {one.spec.server.os for one in project.environments}
+    return frozenset(found)
+
+
 def rules(today: dt.date) -> tuple[Rule, ...]:
     """The rules of the approaches that a spec chooses, and those about support that ends."""
 
     def of_targets(spec: Spec) -> Iterator[Broken]:
+        told = set()
         for target in chosen(spec):
             if target in AVAILABLE:
-                yield from AVAILABLE[target].rules(spec)
+                for broken in AVAILABLE[target].rules(spec):
+                    if broken not in told:
+                        told.add(broken)
+                        yield broken
 
     return (_availability, _support_of(today), of_targets, _unused_sections)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from generator.spec.model import Spec
 from generator.spec.rules import Broken
+from generator.targets import common
 
 
 def rules(spec: Spec) -> Iterator[Broken]:
@@ -20,15 +21,7 @@ def rules(spec: Spec) -> Iterator[Broken]:
                 f"Choose another name, such as APP_{name}.",
             )
     yield from _stops_service(spec)
-    certificate = spec.traffic.certificate_arn
-    if certificate and certificate.split(":")[3] != spec.region:
-        yield Broken(
-            "certificate-elsewhere",
-            ("traffic", "certificate_arn"),
-            f"the certificate is in {certificate.split(':')[3]}, the app in {spec.region}",
-            f"Use a certificate of {spec.region}: a balancer takes those of its own region only.",
-            (("region",),),
-        )
+    yield from common.certificate(spec)
 
 
 def _stops_service(spec: Spec) -> Iterator[Broken]:

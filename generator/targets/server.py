@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator import facts
 from generator.spec.model import Spec
 from generator.spec.rules import Broken
+from generator.targets import common
 
 MOST_PROCESSES = 64
 """How many processes a server runs at most; each has a port of its own, from `http.port` on."""
 
 NGINX_STATUS = "/nginx_status"
-
-SYSTEMS = {"amazon_linux": "Amazon Linux 2023", "debian": "Debian 13"}
 
 _TAKEN = frozenset(
     """
@@ -36,7 +34,8 @@ _TAKEN = frozenset(
 def rules(spec: Spec) -> Iterator[Broken]:
     """What this approach cannot do with a spec."""
     yield from _names(spec)
-    yield from _runtime(spec)
+    yield from common.runtime(spec, spec.server.os, ("server", "os"))
+    yield from common.subnets(spec)
     yield from _rollout(spec)
     yield from _traffic(spec)
     if spec.health.ready == NGINX_STATUS:
@@ -55,15 +54,6 @@ def rules(spec: Spec) -> Iterator[Broken]:
             f"Choose a port from 1024 to {last}.",
             detail=f"A server runs a process per core, each on the next port, at most {MOST_PROCESSES}.",
         )
-    network = spec.network
-    if network and spec.traffic.public and not network.public_subnets:
-        yield Broken(
-            "no-public-subnets",
-            ("network",),
-            "network has no public_subnets, where a balancer that the internet reaches would be",
-            "Add network.public_subnets, or set traffic.public to false.",
-            (("traffic", "public"),),
-        )
 
 
 def _names(spec: Spec) -> Iterator[Broken]:
@@ -76,20 +66,6 @@ def _names(spec: Spec) -> Iterator[Broken]:
             f"Choose another name, such as {spec.name[:20]}-web.",
             detail="Its role and variables in Ansible, its folder and its units on a server have that name, "
             "and Ansible, another role or the operating system uses it already.",
-        )
-
-
-def _runtime(spec: Spec) -> Iterator[Broken]:
-    language, version = spec.runtime.language, spec.runtime.version
-    lines = facts.packaged(language, spec.server.os)
-    known = [line.version for line in facts.product(language).lines]
-    if version in known and version not in lines:
-        yield Broken(
-            "runtime-not-offered",
-            ("runtime", "version"),
-            f"{SYSTEMS[spec.server.os]} has no {facts.TITLES[language]} {version}",
-            f"Choose {' or '.join(lines)}, or another server.os.",
-            (("server", "os"),),
         )
 
 

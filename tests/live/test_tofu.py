@@ -170,7 +170,9 @@ class Stacks:
 
 
 @pytest.fixture(params=tofu.PROGRAMS)
-def stacks(request: pytest.FixtureRequest, cloud: dict[str, str], tmp_path: Path) -> Iterator[Stacks]:
+def stacks(
+    request: pytest.FixtureRequest, cloud: dict[str, str], tmp_path: Path
+) -> Iterator[Stacks]:
     with tofu.provider(cloud) as attached:
         yield Stacks(new_project(tmp_path, _SPEC), request.param, {**cloud, **attached})
 
