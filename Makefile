@@ -5,7 +5,7 @@ DEMO ?= build/demo
 # Where tools/install puts the outside tools.
 TOOLS := $(or $(GEN_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gen-tools)
 
-.PHONY: help demo test watch lint types fast live live-servers live-rest golden lock bench facts clean
+.PHONY: help demo test watch lint types fast live live-servers live-fleet live-rest golden lock bench facts clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
@@ -34,17 +34,21 @@ types: .venv/dev  ## mypy, strict
 fast: .venv/dev  ## tests without a Docker engine
 	$(BIN)/pytest -q --numprocesses auto tests --ignore tests/live
 
-# Two halves beside each other: most of the time of each is waiting.
+# Three thirds beside each other: much of the time of each is waiting.
 SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py tofu.py)
+FLEET := tests/live/test_fleet.py
 
 live: .venv/dev  ## tests against a Docker engine, a control plane, servers and a load
-	@$(MAKE) --jobs 2 --output-sync=target --no-print-directory live-servers live-rest
+	@$(MAKE) --jobs 3 --output-sync=target --no-print-directory live-servers live-fleet live-rest
 
 live-servers: .venv/dev  ## of these the servers and stacks that are made, and nginx on servers
 	$(BIN)/pytest -q $(SERVERS)
 
-live-rest: .venv/dev  ## of these the rest: a fleet that is deployed to, images, the control plane
-	$(BIN)/pytest -q tests/live $(SERVERS:%=--ignore %)
+live-fleet: .venv/dev  ## of these a fleet of servers that is deployed to
+	$(BIN)/pytest -q $(FLEET)
+
+live-rest: .venv/dev  ## of these the rest: virtual machines, images, the control plane
+	$(BIN)/pytest -q tests/live $(SERVERS:%=--ignore %) --ignore $(FLEET)
 
 golden: .venv/dev  ## write the expected outputs anew; read the diff before you commit it
 	$(BIN)/python -m tests.golden
