@@ -18,6 +18,7 @@ from generator.check import (
     scale,
     servers,
     settings,
+    stacks,
     state,
     traffic,
 )
@@ -37,7 +38,7 @@ from generator.check.tools import (
 _ROOMS = (names, traffic, front, scale, config, release)
 _SERVERS = (playbooks, servers, nginx, fleet, settings, rolling, access, hardening)
 _SEAMS = sorted(
-    (check for room in (*_ROOMS, *_SERVERS) for check in room.CHECKS),
+    (check for room in (*_ROOMS, *_SERVERS, stacks) for check in room.CHECKS),
     key=lambda check: check.rule,
 )
 

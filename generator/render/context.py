@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from generator.render import servers
+from generator.render import servers, vm
 from generator.render.names import label_value, physical_name
 from generator.render.quoting import Free
 from generator.spec.model import Environment, Project, Spec
@@ -60,17 +60,20 @@ def context(project: Project, resolved: Resolved) -> Context:
             {one.spec.account for one in project.environments if one.spec.account} - {spec.account}
         ),
         "state": _state(spec),
+        "network": servers.network(spec.network),
         "runtime": {"language": spec.runtime.language, "version": resolved.runtime},
         "app": _app(spec),
         "http": {"port": spec.http.port},
         "routes": [_route(route) for route in spec.http.routes],
         "health": {"live": spec.health.live, "ready": spec.health.ready},
+        "hidden_paths": _hidden_paths(spec),
         "times": _times(spec),
         "secrets": [{"name": name} for name in spec.secrets],
         "config_names": list(spec.config),
         "uid": UID,
         "architecture": _docker_architecture(spec),
         "server": servers.common(spec, resolved),
+        "vm": {"architecture": spec.vm.architecture, "instance_type": spec.vm.instance_type},
         "environments": [
             _environment(environment, resolved) for environment in project.environments
         ],
@@ -97,6 +100,12 @@ def _route(route: str) -> Context:
         "path": path,
         "is_root": route == "GET /",
     }
+
+
+def _hidden_paths(spec: Spec) -> list[str]:
+    """What load balancers keep from the public, which match a path as it is spelled."""
+    paths = [path.rstrip("/") for path in (spec.health.live, spec.health.ready, "/version")]
+    return [spelled for path in paths for spelled in (path, f"{path}/")]
 
 
 def _times(spec: Spec) -> Context:
@@ -162,6 +171,7 @@ def _environment(environment: Environment, resolved: Resolved) -> Context:
         "owner_label": label_value(spec.owner),
         "account": spec.account,
         "region": spec.region,
+        "partition": _partition(spec.region),
         "config": [{"name": key, "value": Free(value)} for key, value in spec.config.items()],
         "secrets": [_secret(key, secret) for key, secret in spec.secrets.items()],
         "cpu": cpu_quantity(spec.resources.cpu),
@@ -194,6 +204,7 @@ def _environment(environment: Environment, resolved: Resolved) -> Context:
         "auto_mode": container.nodes == "auto",
         "kubernetes": container.kubernetes or resolved.kubernetes,
         "server": servers.environment(name, spec),
+        "vm": vm.environment(name, spec),
     }
 
 

@@ -213,6 +213,12 @@ def as_nginx(value: Any) -> str:
     return f'"{word}"'
 
 
+def as_systemd(value: Any) -> str:
+    """A value in a file of variables that systemd reads (`EnvironmentFile=`): between double quotes,
+    where only these four characters mean something; a line break is one."""
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", str(value)) + '"'
+
+
 _BLANKS = re.compile("[ \t-\r\x1c-\x1e\x85\u2028\u2029]+")
 
 
@@ -268,6 +274,7 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "nginx": as_nginx,
     "py": as_py,
     "sh": as_sh,
+    "systemd": as_systemd,
     "yaml": as_yaml,
 }
 

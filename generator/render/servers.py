@@ -34,14 +34,20 @@ RATE_BURST_S = 2
 
 def common(spec: Spec, resolved: Resolved) -> dict[str, Any]:
     """What holds for all environments."""
+    # Images are made from the same archive; where there are both, they have one architecture.
+    processor = (
+        architecture(spec.server.instance_type)
+        if "server" in resolved.targets
+        else spec.vm.architecture
+    )
     return {
         "runtime_role": f"{spec.runtime.language}_app",
         "runtime_version": resolved.release,
         "last_port": spec.http.port + MOST_PROCESSES - 1,
         "most_processes": MOST_PROCESSES,
         # What the archive is packed for, as npm and as wheels call it.
-        "npm_cpu": "arm64" if architecture(spec.server.instance_type) == "arm64" else "x64",
-        "wheel_cpu": "aarch64" if architecture(spec.server.instance_type) == "arm64" else "x86_64",
+        "npm_cpu": "arm64" if processor == "arm64" else "x64",
+        "wheel_cpu": "aarch64" if processor == "arm64" else "x86_64",
         # systemd kills what is still there; the app has its whole budget before.
         "stop_s": spec.health.drain // 1000 + 5,
     }

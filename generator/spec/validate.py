@@ -59,6 +59,7 @@ class _Check:
         )
         self._one_owner_per_host(project)
         self._one_processor(project)
+        self._one_account(project)
         return project
 
     def _overlays(self) -> dict[str, dict[str, Any]]:
@@ -219,6 +220,25 @@ class _Check:
                 f"packed once, for {wanted}",
                 "Use one architecture in all environments; set server.instance_type above them.",
                 f"Above the environments it is {project.base.server.instance_type}.",
+                field=path,
+            )
+
+    def _one_account(self, project: Project) -> None:
+        """An image that is encrypted with the key of AWS can be used in its own account alone."""
+        chosen = project.base.targets
+        if chosen and not {"all", "vm"} & set(chosen):
+            return
+        path: Path = ("account",)
+        for environment in project.environments:
+            if environment.spec.account == project.base.account:
+                continue
+            self._add(
+                "not-available-yet",
+                ("environments", environment.name, *path),
+                f"in environment {environment.name}: an account of its own is not available for vm in this "
+                "version of gen",
+                "Use one account for all environments, or take vm out of targets.",
+                "Its image could not be used there.",
                 field=path,
             )
 

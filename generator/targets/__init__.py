@@ -16,7 +16,11 @@ from generator.spec.model import TARGETS, Project, Spec
 from generator.spec.rules import Broken, Rule
 from generator.targets import container, server, vm
 
-AVAILABLE: dict[str, ModuleType] = {"server": server, "container": container}
+AVAILABLE: dict[str, ModuleType] = {
+    "server": server,
+    "vm": vm,
+    "container": container,
+}
 
 
 class Resolved(NamedTuple):

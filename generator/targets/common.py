@@ -11,6 +11,39 @@ from generator.spec.rules import Broken
 
 SYSTEMS = {"amazon_linux": "Amazon Linux 2023", "debian": "Debian 13"}
 
+_TAKEN = frozenset(
+    """
+    all ansible localhost nginx nodejs-app python-app ungrouped
+    aws nodejs
+    agetty chrony credentials dbus initramfs lock log mount udev
+    autovt basic bluetooth boot-complete capsule cloud-config cloud-init console-getty
+    container-getty cryptsetup ctrl-alt-del default e2scrub emergency exit factory-reset final
+    first-boot-complete getty getty-pre graphical halt hibernate hybrid-sleep initctl integritysetup
+    kexec local-fs local-fs-pre lvm2-pvscan machines modprobe multi-user network network-online
+    network-pre nss-lookup nss-user-lookup paths policy-routes poweroff printer quotaon reboot
+    refresh-policy-routes remote-cryptsetup remote-fs remote-fs-pre remote-veritysetup rescue rpcbind
+    serial-getty shutdown sigpwr sleep slices smartcard sockets soft-reboot sound ssh ssh-access sshd
+    sshd-keygen suspend suspend-then-hibernate swap sysinit system-update system-update-pre time-set
+    time-sync timers tpm2 umount usb-gadget user user-runtime-dir veritysetup veritysetup-pre
+    """.split()  # noqa: SIM905 - as a list, a line a word
+)
+"""What is called so on a machine already: roles and groups of ours, folders of /opt and /run, units of
+systemd."""
+
+
+def names(spec: Spec) -> Iterator[Broken]:
+    """A name that something on a machine has already."""
+    taken = ("ansible-", "initrd-", "runlevel", "systemd-")
+    if spec.name and (spec.name in _TAKEN or f"{spec.name}-".startswith(taken)):
+        yield Broken(
+            "reserved-name",
+            ("name",),
+            f"an app on servers or virtual machines cannot be called {spec.name}",
+            f"Choose another name, such as {spec.name[:20]}-web.",
+            detail="Its role and variables in Ansible, its folders and its units have that name, "
+            "and Ansible, another role or the operating system uses it already.",
+        )
+
 
 def runtime(spec: Spec, system: str, chosen_by: Path) -> Iterator[Broken]:
     """A line of the language that an operating system does not have; a key has chosen the system."""

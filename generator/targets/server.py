@@ -13,27 +13,10 @@ MOST_PROCESSES = 64
 
 NGINX_STATUS = "/nginx_status"
 
-_TAKEN = frozenset(
-    """
-    all ansible localhost nginx nodejs-app python-app ungrouped
-    aws nodejs
-    autovt basic bluetooth boot-complete capsule cloud-config cloud-init console-getty
-    container-getty cryptsetup ctrl-alt-del default e2scrub emergency exit factory-reset final
-    first-boot-complete getty getty-pre graphical halt hibernate hybrid-sleep initctl integritysetup
-    kexec local-fs local-fs-pre lvm2-pvscan machines modprobe multi-user network network-online
-    network-pre nss-lookup nss-user-lookup paths policy-routes poweroff printer quotaon reboot
-    refresh-policy-routes remote-cryptsetup remote-fs remote-fs-pre remote-veritysetup rescue rpcbind
-    serial-getty shutdown sigpwr sleep slices smartcard sockets soft-reboot sound ssh ssh-access sshd
-    sshd-keygen suspend suspend-then-hibernate swap sysinit system-update system-update-pre time-set
-    time-sync timers tpm2 umount usb-gadget user user-runtime-dir veritysetup veritysetup-pre
-    """.split()  # noqa: SIM905 - as a list, a line a word
-)
-"""What is called so on a server already: roles and groups of ours, folders of /opt, units of systemd."""
-
 
 def rules(spec: Spec) -> Iterator[Broken]:
     """What this approach cannot do with a spec."""
-    yield from _names(spec)
+    yield from common.names(spec)
     yield from common.runtime(spec, spec.server.os, ("server", "os"))
     yield from common.subnets(spec)
     yield from _rollout(spec)
@@ -56,19 +39,6 @@ def rules(spec: Spec) -> Iterator[Broken]:
         )
 
 
-def _names(spec: Spec) -> Iterator[Broken]:
-    taken = ("ansible-", "initrd-", "runlevel", "systemd-")
-    if spec.name and (spec.name in _TAKEN or f"{spec.name}-".startswith(taken)):
-        yield Broken(
-            "reserved-name",
-            ("name",),
-            f"an app for servers cannot be called {spec.name}",
-            f"Choose another name, such as {spec.name[:20]}-web.",
-            detail="Its role and variables in Ansible, its folder and its units on a server have that name, "
-            "and Ansible, another role or the operating system uses it already.",
-        )
-
-
 def _rollout(spec: Spec) -> Iterator[Broken]:
     if spec.rollout.strategy == "blue_green":
         yield Broken(
@@ -83,7 +53,7 @@ def _rollout(spec: Spec) -> Iterator[Broken]:
 def _traffic(spec: Spec) -> Iterator[Broken]:
     """Settings that mean nothing to servers, where no other target takes them either."""
     others = not spec.targets or set(spec.targets) - {"server"}
-    if spec.traffic.zone is not None:
+    if spec.traffic.zone is not None and not others:
         yield Broken(
             "not-available-yet",
             ("traffic", "zone"),

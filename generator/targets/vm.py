@@ -28,6 +28,7 @@ def requests_per_5min(rate: str | None) -> int | None:
 
 def rules(spec: Spec) -> Iterator[Broken]:
     """What this approach cannot do with a spec."""
+    yield from common.names(spec)
     yield from common.runtime(spec, SYSTEM, ("targets",))
     yield from common.certificate(spec)
     yield from common.subnets(spec)

@@ -12,7 +12,7 @@ from generator.render.context import Context
 from generator.tree import FileTree
 
 # Those of the project: not the app's, and none that Ansible has yet to render.
-_SCRIPT = re.compile(r"(?:(?:ansible|k8s)/)?[^/]+\.sh")
+_SCRIPT = re.compile(r"(?:(?:ansible|k8s|packer|packer/scripts)/)?[^/]+\.sh")
 
 
 def jobs(files: FileTree, _: Context) -> Iterator[Job]:

@@ -190,8 +190,8 @@ variable "drain_s" {
   nullable    = false
 
   validation {
-    condition     = var.drain_s >= 1 && var.drain_s <= 900
-    error_message = "drain_s must be 1 to 900."
+    condition     = var.drain_s >= 1 && var.drain_s <= 3600
+    error_message = "drain_s must be 1 to 3600."
   }
 }
 

@@ -473,7 +473,7 @@ run "a_drain_without_end_is_refused" {
   command = plan
 
   variables {
-    drain_s = 3600
+    drain_s = 3601
   }
 
   expect_failures = [var.drain_s]
