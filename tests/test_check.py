@@ -339,6 +339,62 @@ def test_a_broken_seam_is_found(project: Path, rule: str, file: str, old: str, n
     assert code == 1
 
 
+ROOT = "tofu/live/prod/asg/main.tf"
+_SEAMS_OF_VMS = [
+    ("X-01", ROOT, "port         = 9000", "port         = 9001"),
+    ("X-01", ROOT, "port                       = 9000", "port                       = 8080"),
+    ("X-02", ROOT, '"/health/ready"\n', '"/healthz"\n'),
+    ("X-02", ROOT, '"/health/live", ', ""),
+    ("X-06", ROOT, "idle_timeout_s    = 95", "idle_timeout_s    = 101"),
+    ("X-07", ROOT, "drain_s           = 120", "drain_s           = 121"),
+    ("X-07", ROOT, "  drain_s     = 120", "  drain_s     = 90"),
+    ("X-08", ROOT, "start_s     = 120", "start_s     = 30"),
+    ("X-10", ROOT, 'name          = "ledger-prod-vm"', 'name          = "ledger-stage-vm"'),
+    ("X-10", ROOT, 'region = "eu-central-1"', 'region = "eu-west-1"'),
+    ("X-10", ROOT, '  allowed_account_ids = ["123456789012"]\n', ""),
+    ("X-11", ROOT, "min_size    = 4", "min_size    = 3"),
+    ("X-11", ROOT, "cpu_percent = 45", "cpu_percent = 50"),
+    ("X-12", ROOT, 'instance_type = "t4g.small"', 'instance_type = "t3.small"'),
+    ("X-13", "tofu/live/prod/asg/config.env", "GREETING=", "GREETINGS="),
+    ("X-13", "tofu/live/prod/asg/config.env", 'LINES="a', 'LINES="b'),
+    ("X-13", "tofu/live/prod/asg/secrets", "ledger/api-token", "ledger/token"),
+    ("X-14", ROOT, 'approach   = "vm"', 'approach   = "server"'),
+    ("X-18", "tofu/live/prod/asg/outputs.tf", "alarm_names", "alarms"),
+    ("balancer", ROOT, '  host = "ledger.example.com"\n', ""),
+    ("balancer", ROOT, "rate_limit_per_5min = 30000", "rate_limit_per_5min = 300"),
+    ("balancer", "tofu/live/stage/asg/main.tf", "internal   = true", "internal   = false"),
+    ("syntax", ROOT, 'module "asg" {', 'module "asg" {{'),
+]
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project for virtual machines, to be copied."""
+    folder = tmp_path_factory.mktemp("machines")
+    code, _ = run(folder, "new", "--spec", str(CASES / "new-vm/app.yaml"), "--dir", "made")
+    assert code == 0
+    return folder / "made"
+
+
+@pytest.mark.parametrize("seam", _SEAMS_OF_VMS)
+def test_a_broken_seam_of_machines_is_found(
+    machines: Path, tmp_path: Path, seam: tuple[str, str, str, str]
+) -> None:
+    """One finding, in that file, on that line."""
+    rule, file, old, new = seam
+    project = Path(shutil.copytree(machines, tmp_path / "project"))
+    line = (project / file).read_text().split(old)[0].count("\n") + 1
+    replace(project, file, old, new)
+
+    code, report = run(project, "check", *OURS)
+
+    assert {one["rule"] for one in report["findings"]} == {rule}, report["findings"]
+    assert {one["file"] for one in report["findings"]} == {file}
+    assert code == 1
+    if new and rule not in ("X-13", "X-14", "X-18", "syntax"):
+        assert [one["line"] for one in report["findings"]] == [line]
+
+
 def test_a_rollout_that_takes_all_copies_away(project: Path) -> None:
     """Recreate is said as what it is, whatever numbers the spec has for a rolling one."""
     replace(project, PATCH, "type: RollingUpdate", "type: Recreate")

@@ -200,9 +200,10 @@ def test_tofu_finds(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, report = run(project, "check", *only("tofu"))
     (ran,) = report["checks"]
     assert (ran["status"], report["findings"]) == ("missing", [])
-    assert f"tofu -chdir={_REGISTRY} init" in ran["note"]
+    assert "tofu -chdir=tofu/live/prod/asg init" in ran["note"]
 
-    tofu.run("tofu", project / _REGISTRY, "init", "-backend=false")
+    for stack in project.glob("tofu/live/*/*"):
+        tofu.run("tofu", stack, "init", "-backend=false")
     code, report = run(project, "check", *only("tofu"))
     assert (code, report["findings"]) == (0, [])
     # It warns of settings that are not there, before its answer.

@@ -65,7 +65,7 @@ def test_the_lock_writes_down_what_ages(tmp_path: Path) -> None:
         "kubernetes": "1.36",
         "release": "24.21.0",
         "runtime": "24",
-        "targets": ["server", "container"],
+        "targets": ["server", "vm", "container"],
     }
 
 

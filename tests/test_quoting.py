@@ -109,6 +109,18 @@ def test_shell() -> None:
     assert words == [*texts, *texts]
 
 
+@nasty(*NASTY, *NASTY_LINES)
+@given(text=ANY)
+def test_systemd_assigns_as_a_shell_does(text: str) -> None:
+    """A file of variables for systemd holds what a shell would assign. (What systemd itself makes of
+    one is tried where an image boots, in tests/live.)"""
+    text = text.replace("\0", "").replace("\r", "")  # no variable holds the one, no spec the other
+    script = f'VALUE={FILTERS["systemd"](text)}\nprintf %s "$VALUE"'
+    done = subprocess.run(["sh"], input=script.encode(), capture_output=True, check=True)
+
+    assert done.stdout == text.encode()
+
+
 @pytest.mark.parametrize("program", tofu.PROGRAMS)
 def test_hcl(program: str, tmp_path: Path) -> None:
     """OpenTofu and Terraform find the text again (in its normal form), alone, in a list and as a key."""

@@ -49,7 +49,7 @@ def test_defaults() -> None:
 
     assert checked.warnings == ()
     assert [environment.name for environment in checked.project.environments] == ["prod"]
-    assert checked.resolved == (("server", "container"), "24", "1.36", "24.21.0")
+    assert checked.resolved == (("server", "vm", "container"), "24", "1.36", "24.21.0")
     assert (spec.owner, spec.description, spec.account, spec.region) == (
         "unowned", "", None, "us-east-2",
     )  # fmt: skip
@@ -119,7 +119,7 @@ _FORMS: list[tuple[str, str, object]] = [
     ("config: {A: '1_000', B: \"on\"}", "config", {"A": "1_000", "B": "on"}),
     ("config:\n  A: |\n    one\n    two\n", "config", {"A": "one\ntwo\n"}),
     ('config: {A: "\\t\\n\\u2028"}', "config", {"A": "\t\n\u2028"}),
-    ("config: {A: " + "x" * 32768 + "}", "config", {"A": "x" * 32768}),
+    ("targets: container\nconfig: {A: " + "x" * 32768 + "}", "config", {"A": "x" * 32768}),
     ("config: {A: &x one, B: *x}", "config", {"A": "one", "B": "one"}),
     ("scale: &s {min: 2}\nconfig: {A: x}", "scale.min", 2),
     ("container: {kubernetes: 1.36}", "container.kubernetes", "1.36"),

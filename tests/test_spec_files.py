@@ -124,7 +124,8 @@ _HOSTILE = {
     "block": _deep_block(700),
     "dashes": "targets:\n" + "- " * 200_000 + "x",
     "keys": "config:\n" + "".join(f"  A{i}: x\n" for i in range(40_000)),
-    "anchors": "config:\n" + "".join(f"  A{i}: &a{i} x\n" for i in range(9_000)),
+    "anchors": "targets: container\nconfig:\n"
+    + "".join(f"  A{i}: &a{i} x\n" for i in range(9_000)),
     "sections": "x:\n" + "".join(f"  - &a{i} {{a: x}}\n" for i in range(4_900)),
     "aliases": "config:\n  A: &a [" + "x, " * 5_000 + "]\n" + "  B: *a\n" * 5_000,
     "merges": "a: &a {b: x}\n" + "".join(f"a{i}: &a{i} {{<<: *a}}\n" for i in range(4_000)),
