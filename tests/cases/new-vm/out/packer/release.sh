@@ -433,7 +433,8 @@ end_what_is_under_way() {
     take_back
   fi || die "$environment did not go back: see above"
   look_at_the_group
-  back=$(grep " $ran\$" "$scratch/served" | tail -n 1) ||
+  back=$(grep " $ran\$" "$scratch/served" | tail -n 1)
+  [ -n "$back" ] ||
     die "template version $ran runs in $environment, of which $record does not know: git pull"
   # shellcheck disable=SC2086 # three words
   serves $back
@@ -450,7 +451,8 @@ to_another() {
       die "$record is not about what runs in $environment (template version $ran): git pull"
   fi
   if [ -n "$to" ]; then
-    back=$(grep "^$to " "$scratch/served" | tail -n 1) ||
+    back=$(grep "^$to " "$scratch/served" | tail -n 1)
+    [ -n "$back" ] ||
       die "$record knows no release $to that served: make deploy-vm ENV=$environment VERSION=$to"
   else
     [ "$(wc -l < "$scratch/served")" -ge "$behind" ] || die "there is no release to go back to in $environment"
