@@ -35,19 +35,19 @@ fast: .venv/dev  ## tests without a Docker engine
 	$(BIN)/pytest -q --numprocesses auto tests --ignore tests/live
 
 # Three thirds beside each other: much of the time of each is waiting.
-SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py tofu.py)
+SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py)
 FLEET := tests/live/test_fleet.py
 
 live: .venv/dev  ## tests against a Docker engine, a control plane, servers and a load
 	@$(MAKE) --jobs 3 --output-sync=target --no-print-directory live-servers live-fleet live-rest
 
-live-servers: .venv/dev  ## of these the servers and stacks that are made, and nginx on servers
+live-servers: .venv/dev  ## of these the servers that are made, and nginx on servers
 	$(BIN)/pytest -q $(SERVERS)
 
 live-fleet: .venv/dev  ## of these a fleet of servers that is deployed to
 	$(BIN)/pytest -q $(FLEET)
 
-live-rest: .venv/dev  ## of these the rest: virtual machines, images, the control plane
+live-rest: .venv/dev  ## of these the rest: stacks, images, the control plane
 	$(BIN)/pytest -q tests/live $(SERVERS:%=--ignore %) --ignore $(FLEET)
 
 golden: .venv/dev  ## write the expected outputs anew; read the diff before you commit it
