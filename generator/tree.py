@@ -70,6 +70,10 @@ class FileTree(Mapping[RelPath, File]):
     def __len__(self) -> int:
         return len(self._files)
 
+    def find(self, path: str) -> File | None:
+        """The file at a path, if there is one."""
+        return self._files.get(RelPath(path))
+
     def text(self, path: str) -> str:
         """The content of a generated file, which is always UTF-8."""
         return self._files[RelPath(path)].content.decode()

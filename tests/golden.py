@@ -1,7 +1,8 @@
 """Cases: a folder holds a command, its input and everything it must give.
 
     tests/cases/NAME/cmd       the command line; a second line `exit N` where it is not 0
-    tests/cases/NAME/out/      the tree that must come out in out/, without .gen/
+    tests/cases/NAME/out/      the tree that must come out in out/, without .gen/; what no template
+                               changes is a link to where it stands in templates/
     tests/cases/NAME/stdout    what it must print, where the file is there
     tests/cases/NAME/stderr    likewise
     tests/cases/NAME/*         everything else is input, copied to where the command runs
@@ -27,6 +28,7 @@ TODAY = "1795392000"
 """2026-11-23: what ends after this day is no problem in any case, whenever the tests run."""
 
 CASES = Path(__file__).parent / "cases"
+TEMPLATES = CASES.parents[1] / "templates"
 _EXPECTED = {"cmd", "out", "stdout", "stderr"}
 
 
@@ -94,11 +96,21 @@ def write(case: Case, outcome: Outcome) -> None:
     for name, content in outcome.tree.items():
         file = out / name.removeprefix("x ")
         file.parent.mkdir(parents=True, exist_ok=True)
+        if _source(name, content):
+            file.symlink_to(os.path.relpath(TEMPLATES / name, file.parent))
+            continue
         file.write_bytes(content)
         file.chmod(0o755 if name.startswith("x ") else 0o644)
     for name, text in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
         if text and (name == "stderr" or (case.folder / name).exists()):
             (case.folder / name).write_text(text)
+
+
+def _source(name: str, content: bytes) -> bool:
+    """Whether the file of the templates at this path is passed on as it is: then a link stands for it,
+    so that a change shows once in a diff, and not in every case."""
+    file = TEMPLATES / name
+    return file.is_file() and file.read_bytes() == content
 
 
 def _main(names: list[str]) -> None:

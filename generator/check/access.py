@@ -51,10 +51,8 @@ def host_keys(subject: Subject) -> Iterator[Finding]:
 
 
 def _lines(subject: Subject) -> list[str]:
-    for path in subject.files:
-        if path == _CONFIG:
-            return subject.files[path].content.decode(errors="replace").splitlines()
-    return []
+    there = subject.files.find(_CONFIG)
+    return there.content.decode(errors="replace").splitlines() if there else []
 
 
 def _trusting(value: Value) -> Finding:

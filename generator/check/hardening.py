@@ -37,7 +37,7 @@ _SANDBOX = {
 def sandbox(subject: Subject) -> Iterator[Finding]:
     """AN-16: A process of the app is nobody, and may do what an app needs."""
     file = unit(subject)
-    if not made(subject) or not any(path == file for path in subject.files):
+    if not made(subject) or subject.files.find(file) is None:
         return
     memory = f"{{{{ {subject.context['role']}_memory_mib }}}}M"
     for name, expected in {**_SANDBOX, "MemoryMax": memory}.items():

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from generator.check.artifacts import Unreadable, Value
-from generator.tree import FileTree, RelPath
+from generator.tree import FileTree
 
 
 class Expression(str):
@@ -21,7 +21,7 @@ class Expression(str):
 class Stack(NamedTuple):
     """A file of HCL: its blocks by kind and labels, such as `module alb`, and its text."""
 
-    file: RelPath
+    file: str
     text: str
     blocks: dict[str, dict[str, Any]]
 
@@ -45,18 +45,17 @@ class Stack(NamedTuple):
 
 def read(files: FileTree, path: str) -> Stack | Unreadable | None:
     """A file of HCL; None where it is not there."""
-    for file in files:
-        if file != path:
-            continue
-        try:
-            text = files.text(file)
-        except UnicodeDecodeError:
-            return Unreadable(path, 0, "this is no text")
-        found = _parsed(text)
-        if isinstance(found, int):
-            return Unreadable(path, found, "this is no HCL")
-        return Stack(file, text, found)
-    return None
+    there = files.find(path)
+    if there is None:
+        return None
+    try:
+        text = there.content.decode()
+    except UnicodeDecodeError:
+        return Unreadable(path, 0, "this is no text")
+    found = _parsed(text)
+    if isinstance(found, int):
+        return Unreadable(path, found, "this is no HCL")
+    return Stack(path, text, found)
 
 
 @functools.lru_cache(maxsize=64)

@@ -130,13 +130,12 @@ def _value(found: Variables, name: str) -> Any:
 
 def written(subject: Subject, file: str, pattern: str) -> Iterator[Value]:
     """What the group of a pattern matches in the lines of a file that match as a whole."""
-    for path in subject.files:
-        if path != file or not made(subject):
-            continue
-        lines = subject.files[path].content.decode(errors="replace").splitlines()
-        for number, line in enumerate(lines, 1):
-            if form := re.fullmatch(pattern, line.strip()):
-                yield Value(form[1].strip(), path, number)
+    there = subject.files.find(file)
+    if there is None or not made(subject):
+        return
+    for number, line in enumerate(there.content.decode(errors="replace").splitlines(), 1):
+        if form := re.fullmatch(pattern, line.strip()):
+            yield Value(form[1].strip(), file, number)
 
 
 def health_paths(subject: Subject) -> Iterator[Finding]:

@@ -189,10 +189,8 @@ def _referred(subject: Subject, path: str) -> dict[str, Value]:
 
 
 def _text(subject: Subject, path: str) -> str:
-    for file in subject.files:
-        if file == path:
-            return subject.files[file].content.decode(errors="replace")
-    return ""
+    there = subject.files.find(path)
+    return there.content.decode(errors="replace") if there else ""
 
 
 def outputs(subject: Subject) -> Iterator[Finding]:

@@ -84,3 +84,20 @@ def subnets(spec: Spec) -> Iterator[Broken]:
             "Add network.public_subnets, or set traffic.public to false.",
             (("traffic", "public"),),
         )
+
+
+def stops_service(spec: Spec, strategies: tuple[str, ...]) -> Iterator[Broken]:
+    """A rollout that may take the last copy away, by a strategy that takes copies away."""
+    least, rollout = spec.scale.min, spec.rollout
+    share = rollout.max_unavailable
+    # A share of the copies that may be missing is rounded down, by Kubernetes and by EC2 Auto Scaling.
+    away = least * int(share[:-1]) // 100 if share.endswith("%") else int(share)
+    if rollout.strategy in strategies and away >= least:
+        yield Broken(
+            "rollout-stops-service",
+            ("rollout", "max_unavailable"),
+            f"a rollout may take every copy away at once (scale.min {least}, "
+            f"rollout.max_unavailable {share}), which stops the service",
+            "Set rollout.max_unavailable to 0 and rollout.max_surge to 1, or raise scale.min.",
+            (("scale", "min"),),
+        )

@@ -20,25 +20,8 @@ def rules(spec: Spec) -> Iterator[Broken]:
                 f"kustomize takes no variable named {name}",
                 f"Choose another name, such as APP_{name}.",
             )
-    yield from _stops_service(spec)
+    yield from common.stops_service(spec, ("rolling",))
     yield from common.certificate(spec)
-
-
-def _stops_service(spec: Spec) -> Iterator[Broken]:
-    """A rollout that may take the last copy away. (Colors take none away.)"""
-    least, rollout = spec.scale.min, spec.rollout
-    share = rollout.max_unavailable
-    # Kubernetes rounds a share of the copies that may be missing down.
-    away = least * int(share[:-1]) // 100 if share.endswith("%") else int(share)
-    if rollout.strategy == "rolling" and away >= least:
-        yield Broken(
-            "rollout-stops-service",
-            ("rollout", "max_unavailable"),
-            f"a rollout may take every copy away at once (scale.min {least}, "
-            f"rollout.max_unavailable {share}), which stops the service",
-            "Set rollout.max_unavailable to 0 and rollout.max_surge to 1, or raise scale.min.",
-            (("scale", "min"),),
-        )
 
 
 def _comes_with_clusters(spec: Spec) -> Iterator[Broken]:

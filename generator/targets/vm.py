@@ -32,6 +32,7 @@ def rules(spec: Spec) -> Iterator[Broken]:
     yield from common.runtime(spec, SYSTEM, ("targets",))
     yield from common.certificate(spec)
     yield from common.subnets(spec)
+    yield from common.stops_service(spec, ("rolling", "canary"))
     yield from _rollout(spec)
     yield from _config(spec)
     yield from _rate(spec)

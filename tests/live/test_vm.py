@@ -38,6 +38,12 @@ _CURL = """\
 #!/bin/sh
 cat "$ANSWER"
 """
+# Fails as AWS does for a moment, or as credentials do that end.
+_AWS = """\
+#!/bin/sh
+case $* in *"${FAILS-nothing}"*) echo ExpiredToken >&2; exit 254 ;; esac
+exec "$REAL_AWS" "$@"
+"""
 _GROUP = "sample-app-prod-vm"
 
 
@@ -49,13 +55,15 @@ class Cloud(Stacks):
         self.refreshes = refreshes
         self.answer = folder / "answer"
         self.answer.write_text("200")
-        curl = folder / "bin" / "curl"
-        curl.parent.mkdir()
-        curl.write_text(_CURL)
-        curl.chmod(0o755)
+        programs = folder / "bin"
+        programs.mkdir()
+        for name, text in {"curl": _CURL, "aws": _AWS}.items():
+            (programs / name).write_text(text)
+            (programs / name).chmod(0o755)
         self.environment |= {
             "ANSWER": str(self.answer),
-            "PATH": os.pathsep.join([str(curl.parent), tools.search_path()]),
+            "PATH": os.pathsep.join([str(programs), tools.search_path()]),
+            "REAL_AWS": str(tools.need("aws")),
             "POLL_S": "0",
             "PATIENCE_S": "3",
         }
@@ -285,6 +293,20 @@ def test_without_the_state(cloud: Cloud) -> None:
     kept.rename(state)
     assert done.returncode != 0
     assert "prod is there, and tofu/live/prod/asg has no state of it" in done.stderr
+
+
+@pytest.mark.parametrize("call", ["describe-auto-scaling-groups", "describe-instance-refreshes"])
+def test_an_aws_that_does_not_say(cloud: Cloud, call: str) -> None:
+    """No answer is not taken for one: that nothing runs, or that nothing is under way."""
+    asked, record = len(cloud.refreshes.asked), cloud.record()
+
+    for goal in ("deploy-vm", "rollback-vm"):
+        done = cloud.make(goal, "ENV=prod", "VERSION=v2", env={"FAILS": call})
+        assert done.returncode != 0
+        assert "AWS does not say" in done.stderr, done.stdout + done.stderr
+
+    assert len(cloud.refreshes.asked) == asked
+    assert cloud.record() == record
 
 
 def test_what_would_end_half_way(cloud: Cloud) -> None:

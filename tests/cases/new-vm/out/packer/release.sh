@@ -63,7 +63,7 @@ settings_of() {
       automatic_rollback=no
       keep=5
       # What AWS keeps to meanwhile, in percent of the wanted number of instances.
-      bounds='"MinHealthyPercentage":0,"MaxHealthyPercentage":100'
+      bounds='"MinHealthyPercentage":50,"MaxHealthyPercentage":150'
       # What stands still for so long is stuck: an instance starts in less, and another leaves.
       patience_s=${PATIENCE_S:-960}
       ;;
