@@ -38,17 +38,20 @@ fast: .venv/dev  ## tests without a Docker engine
 SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py)
 FLEET := tests/live/test_fleet.py
 
-live: .venv/dev  ## tests against a Docker engine, a control plane, servers and a load
+# With QUICK=1 without those that are marked as long.
+LIVE := $(BIN)/pytest -q $(if $(QUICK),-m 'not long')
+
+live: .venv/dev  ## tests against a Docker engine, a control plane, servers and a load; QUICK=1: the quick ones
 	@$(MAKE) --jobs 3 --output-sync=target --no-print-directory live-servers live-fleet live-rest
 
 live-servers: .venv/dev  ## of these the servers that are made, and nginx on servers
-	$(BIN)/pytest -q $(SERVERS)
+	$(LIVE) $(SERVERS)
 
 live-fleet: .venv/dev  ## of these a fleet of servers that is deployed to
-	$(BIN)/pytest -q $(FLEET)
+	$(LIVE) $(FLEET)
 
 live-rest: .venv/dev  ## of these the rest: stacks, images, the control plane
-	$(BIN)/pytest -q tests/live $(SERVERS:%=--ignore %) --ignore $(FLEET)
+	$(LIVE) tests/live $(SERVERS:%=--ignore %) --ignore $(FLEET)
 
 golden: .venv/dev  ## write the expected outputs anew; read the diff before you commit it
 	$(BIN)/python -m tests.golden

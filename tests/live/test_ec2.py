@@ -578,6 +578,7 @@ def test_a_second_run_changes_nothing(again: State) -> None:
     assert again.known_hosts == again.since().known_hosts
 
 
+@pytest.mark.long
 def test_a_dry_run_of_fewer_changes_nothing(cloud: Cloud, again: State) -> None:
     """Nor does one of the end of it all."""
     _well(cloud.play("create_ec2_instances", "prod", "ec2_app_servers=1", check=True))
@@ -599,6 +600,7 @@ def test_the_last_one_stays(cloud: Cloud, again: State) -> None:
     assert cloud.servers("stage").keys() == again.servers["stage"].keys()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("again")
 def test_no_server_goes_during_a_rollout(cloud: Cloud) -> None:
     """Neither a surplus one nor one that is replaced, and it is said whose rollout it is."""

@@ -154,7 +154,9 @@ class Site:
         return {":".join(json.loads(line)["who"]) for line in many.stdout.splitlines()}
 
 
-@pytest.fixture(scope="module", params=["debian", "amazon_linux"])
+@pytest.fixture(
+    scope="module", params=["debian", pytest.param("amazon_linux", marks=pytest.mark.long)]
+)
 def either(
     request: pytest.FixtureRequest,
     engine: Engine,
@@ -342,6 +344,7 @@ def test_a_drain_waits_for_what_is_on_its_way(site: Site) -> None:
     assert set(load.result.statuses) == {200}, load.result
 
 
+@pytest.mark.long
 def test_a_drained_server_stays_drained(site: Site) -> None:
     """The playbook of the balancers leaves it alone; asked again, a drain changes nothing."""
     site.configure()
@@ -356,6 +359,7 @@ def test_a_drained_server_stays_drained(site: Site) -> None:
     assert len(site.who()) == 4
 
 
+@pytest.mark.long
 def test_a_change_reaches_the_servers_that_nginx_knows(site: Site) -> None:
     """New ports and limits; one that is taken out stays out, one that says nothing is left alone."""
     first, second = site.servers.apps
@@ -514,6 +518,7 @@ def test_gixy_finds_nothing(site: Site, kind: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_a_dead_server_costs_no_request(site: Site) -> None:
     """Its power is cut: requests wait for the connection that does not come, and go elsewhere."""
     site.configure()
@@ -529,6 +534,7 @@ def test_a_dead_server_costs_no_request(site: Site) -> None:
     assert kept == ["app-1.conf", "app-2.conf"]
 
 
+@pytest.mark.long
 def test_a_server_that_left_the_inventory_is_forgotten(site: Site) -> None:
     inventory = site.ansible / "inventories/prod/servers.yml"
     shutil.copy(inventory, inventory.with_suffix(".before"))
