@@ -9,7 +9,7 @@ import click
 from generator.commands import console, today
 from generator.console import as_data
 from generator.problems import MachineError, Problem
-from generator.project.check import Report, check
+from generator.project.check import Ran, Report, check
 
 _SIGNS = {"passed": "ok", "failed": "FAILED", "missing": "not run", "idle": "-"}
 
@@ -27,20 +27,35 @@ _SIGNS = {"passed": "ok", "failed": "FAILED", "missing": "not run", "idle": "-"}
 @click.option(
     "--strict", is_flag=True, help="A tool that is not installed ends the command with 3."
 )
+@click.option(
+    "--aws",
+    "ask_aws",
+    is_flag=True,
+    help="Ask AWS, too, what the account lacks. Nothing is changed.",
+)
 @click.pass_context
 def command(
-    context: click.Context, only: tuple[str, ...], skip: tuple[str, ...], strict: bool
+    context: click.Context,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    strict: bool,
+    ask_aws: bool,
 ) -> int:
-    report = check(Path.cwd(), today(), only, skip)
+    report = check(Path.cwd(), today(), only, skip, ask_aws=ask_aws)
     out = console(context)
     out.warn(report.warnings, {})
     missing = [ran for ran in report.ran if ran.status == "missing"]
     if strict and missing:
-        raise MachineError(
-            [Problem("tool-missing", f"{ran.rule}: {ran.note}", "Install it.") for ran in missing]
-        )
+        raise MachineError([_lack(ran) for ran in missing])
     out.result(_text(report, quiet=out.quiet), _data(report))
     return 1 if report.findings else 0
+
+
+def _lack(ran: Ran) -> Problem:
+    if ran.rule.startswith("aws-"):
+        fix = "Have the right to ask given to these credentials."
+        return Problem("aws-not-asked", f"{ran.rule}: {ran.note}", fix)
+    return Problem("tool-missing", f"{ran.rule}: {ran.note}", "Install it.")
 
 
 def _text(report: Report, *, quiet: bool) -> str:

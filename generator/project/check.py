@@ -8,12 +8,13 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from generator import generate
+from generator.aws import account
 from generator.check import Check, Finding, Subject
 from generator.check.artifacts import read_manifests
 from generator.check.registry import CHECKS, TOOLS
@@ -51,15 +52,22 @@ _Result = tuple[Ran, list[Finding]]
 
 
 def check(
-    start: Path, today: dt.date, only: Sequence[str] = (), skip: Sequence[str] = ()
+    start: Path,
+    today: dt.date,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    *,
+    ask_aws: bool = False,
 ) -> Report:
     """Check the project that `start` is in. `only` and `skip` name checks and tools by rule.
 
+    With `ask_aws` also what the account of the credentials in use lacks for it.
+
     Raises:
         InputError: no project, a wrong spec, or an unknown rule.
-        MachineError: the project cannot be read.
+        MachineError: the project cannot be read; AWS does not take the credentials, or cannot be reached.
     """
-    _known([*only, *skip])
+    _known([*only, *skip], account.RULES if ask_aws else ())
     folder = find_project(start)
     subject, warnings = look_at(folder, today)
     wanted = [one for one in _EVERY if (not only or one.rule in only) and one.rule not in skip]
@@ -67,8 +75,21 @@ def check(
         # All are started, then asked for in order: the slow ones run side by side, our own meanwhile.
         begun = [_begin(one, subject, folder, pool) for one in wanted]
         results = [finish() for finish in begun]
+    if ask_aws:
+        results += _of_aws(subject, only, skip)
     findings = sorted({finding for _, found in results for finding in found}, key=_place)
     return Report(folder, tuple(ran for ran, _ in results), tuple(findings), warnings)
+
+
+def _of_aws(subject: Subject, only: Sequence[str], skip: Sequence[str]) -> Iterator[_Result]:
+    asked, others = account.ask(subject.context)
+    note = f"not asked about {', '.join(others)}, of another account" if others else ""
+    for one in asked:
+        if (only and one.rule not in only) or one.rule in skip:
+            continue
+        status = "failed" if one.findings else "missing" if one.why else "passed"
+        said = one.why or (note if one.rule == "aws-account" else "")
+        yield Ran(one.rule, one.title, status, said), list(one.findings)
 
 
 def look_at(folder: Path, today: dt.date) -> tuple[Subject, tuple[Problem, ...]]:
@@ -94,8 +115,8 @@ def _place(finding: Finding) -> tuple[str, int, str, str]:
     return finding.file, finding.line, finding.rule, finding.message
 
 
-def _known(rules: Iterable[str]) -> None:
-    every = [one.rule for one in _EVERY]
+def _known(rules: Iterable[str], further: Iterable[str]) -> None:
+    every = list(dict.fromkeys([*(one.rule for one in _EVERY), *further]))
     for rule in rules:
         if rule not in every:
             raise InputError(
