@@ -395,6 +395,52 @@ def test_a_broken_seam_of_machines_is_found(
         assert [one["line"] for one in report["findings"]] == [line]
 
 
+EKS = "tofu/live/stage/eks/main.tf"
+_SEAMS_OF_CLUSTERS = [
+    (
+        "X-10",
+        EKS,
+        'name               = "ledger-stage-eks"',
+        'name               = "ledger-prod-eks"',
+    ),
+    ("X-10", EKS, 'namespace     = "ledger-stage"', 'namespace     = "ledger"'),
+    ("X-10", EKS, '  allowed_account_ids = ["123456789012"]\n', ""),
+    ("X-12", EKS, 'kubernetes_version = "1.36"', 'kubernetes_version = "1.35"'),
+    ("X-12", EKS, '  nodes          = "managed"\n', ""),
+    ("X-12", EKS, '["m7i.large"]', '["t3.micro"]'),
+    ("X-13", EKS, 'service_account = "ledger"', 'service_account = "ledgers"'),
+    ("X-14", EKS, 'approach   = "container"', 'approach   = "vm"'),
+    ("X-17", EKS, "desired_size   = 3", "desired_size   = 2"),
+    ("X-17", EKS, "pods_needed    = 8", "pods_needed    = 0"),
+    ("access", EKS, '["203.0.113.0/24"]', '["203.0.113.0/24", "198.51.100.0/24"]'),
+    ("syntax", EKS, 'module "eks" {', 'module "eks" {{'),
+]
+
+
+@pytest.fixture(scope="session")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a cluster for each environment, to be copied."""
+    folder = tmp_path_factory.mktemp("clusters")
+    code, _ = run(folder, "new", "--spec", str(CASES / "new-colors/app.yaml"), "--dir", "made")
+    assert code == 0
+    return folder / "made"
+
+
+@pytest.mark.parametrize("seam", _SEAMS_OF_CLUSTERS)
+def test_a_broken_seam_of_clusters_is_found(
+    clusters: Path, tmp_path: Path, seam: tuple[str, str, str, str]
+) -> None:
+    """One finding, in that file."""
+    rule, file, old, new = seam
+    project = Path(shutil.copytree(clusters, tmp_path / "project"))
+    replace(project, file, old, new)
+
+    code, report = run(project, "check", *OURS)
+
+    assert {(one["rule"], one["file"]) for one in report["findings"]} == {(rule, file)}
+    assert code == 1
+
+
 def test_a_rollout_that_takes_all_copies_away(project: Path) -> None:
     """Recreate is said as what it is, whatever numbers the spec has for a rolling one."""
     replace(project, PATCH, "type: RollingUpdate", "type: Recreate")

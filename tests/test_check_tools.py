@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,92 @@ def test_tofu_finds(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 1
 
 
+@pytest.mark.parametrize(
+    ("tool", "rule"), [("checkov", "checkov/CKV_AWS_51"), ("trivy", "trivy/AWS-0031")]
+)
+@pytest.mark.usefixtures("here")
+def test_a_scanner_finds_in_stacks(project: Path, tool: str, rule: str) -> None:
+    """In the module's file, on the lines of what is wrong."""
+    for program in ("kubectl", tool):
+        tools.need(program)
+    main = "tofu/modules/ecr-repo/main.tf"
+    replace(project, main, '"IMMUTABLE"', '"MUTABLE"')
+
+    _, report = run(project, "check", *only(tool))
+
+    found = {(one["rule"], one["file"]): one["line"] for one in report["findings"]}
+    assert set(found) == {(rule, main)}, report["findings"]
+    begin = (project / main).read_text().split('resource "aws_ecr_repository"')[0].count("\n") + 1
+    assert begin <= found[rule, main] <= begin + 10
+
+
+@pytest.mark.usefixtures("here")
+def test_packer_finds(project: Path) -> None:
+    """What is not formatted; and that a packer is too old for what it is to read."""
+    packer = tools.need("packer")
+    file = "packer/my-app.pkr.hcl"
+    _, report = run(project, "check", *only("packer"))
+    assert report["findings"] == []
+    (ran,) = report["checks"]
+    # Debian's is of 2020.
+    told = subprocess.run([packer, "version"], check=True, capture_output=True, text=True)
+    old = "1.6." in told.stdout
+    assert ran["status"] == ("missing" if old else "passed")
+
+    (project / file).write_text((project / file).read_text().replace(" = ", "  = ", 1))
+    fmt = subprocess.run(
+        [packer, "fmt", "-check", "packer"],
+        check=False,
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
+    assert (fmt.returncode, fmt.stdout.split()) == (3, [file])
+
+
+_PACKER_SAYS = """\
+Error: Unsupported argument
+
+  on packer/my-app.pkr.hcl line 12:
+  (source code not available)
+
+An argument named "colour" is not expected here.
+
+Error: Unsupported argument
+
+  on packer/my-app.pkr.hcl line 12:
+  (source code not available)
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("validate", "found"),
+    [
+        (_PACKER_SAYS, [("packer/fmt", 0), ("packer/validate", 12)]),
+        ("Syntax-only check passed. Everything looks okay.\n", [("packer/fmt", 0)]),
+    ],
+)
+def test_what_a_newer_packer_finds(
+    project: Path, monkeypatch: pytest.MonkeyPatch, validate: str, found: list[tuple[str, int]]
+) -> None:
+    """By its words, once each."""
+    program = project.parent / "packer"
+    code = 1 if validate == _PACKER_SAYS else 0
+    program.write_text(
+        "#!/bin/sh\n"
+        "case $1 in fmt) echo packer/my-app.pkr.hcl; exit 3 ;; esac\n"
+        f"cat <<'END' >&2\n{validate}END\nexit {code}\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{project.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+    _, report = run(project, "check", *only("packer"))
+
+    assert [(one["rule"], one["line"]) for one in report["findings"]] == found
+    assert {one["file"] for one in report["findings"]} == {"packer/my-app.pkr.hcl"}
+
+
 _LINTED = """\
 [{"check_name": "syntax-check[unknown-module]", "location": {"path": "x", "positions": {"begin": {"line": 4}}},
 "description": "couldn't resolve module/action 'amazon.aws.aws_caller_info'."}]
@@ -280,9 +367,17 @@ def test_a_tool_that_reads_nothing_is_no_pass(
     [
         (
             "[server]",
-            {"hadolint", "kubeconform", "kubernetes-validate", "checkov", "tofu", "trivy"},
+            {
+                "hadolint",
+                "kubeconform",
+                "kubernetes-validate",
+                "checkov",
+                "packer",
+                "tofu",
+                "trivy",
+            },
         ),
-        ("[container]", {"ansible-lint", "ansible-playbook"}),
+        ("[container]", {"ansible-lint", "ansible-playbook", "packer"}),
     ],
 )
 def test_a_tool_without_anything_to_read_is_idle(
@@ -368,7 +463,8 @@ def test_goldens_pass_the_scanners(image: str, tmp_path: Path) -> None:
     ]
     environments = ", ".join(f"e{at}: {{}}" for at, _ in enumerate(overlays))
     (tmp_path / "app.yaml").write_text(
-        f"gen: 1\nname: all\nowner: us\ntargets: [container]\nenvironments: {{{environments}}}\n"
+        f"gen: 1\nname: all\nowner: us\ntargets: [container]\n"
+        f"container: {{cluster: theirs}}\nenvironments: {{{environments}}}\n"
     )
     run(tmp_path, "new", "--spec", "app.yaml", "--dir", "all")
     project = tmp_path / "all"

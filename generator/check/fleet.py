@@ -116,7 +116,7 @@ def network(subject: Subject) -> Iterator[Finding]:
         server = environment["server"]
         public = Wanted("ec2_public", environment["public"], "traffic.public")
         yield from agree(subject, "balancer", found, public, home)
-        yield from _network(subject, found, server["network"])
+        yield from _network(subject, found, environment["network"])
         ports = found.get("ec2_balancer_ports")
         if ports and isinstance(ports.value, list):
             for port in (80, 443) if server["host"] else (80,):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from generator.check import (
     Check,
     access,
+    clusters,
     config,
     fleet,
     front,
     hardening,
+    machines,
     names,
     nginx,
     playbooks,
@@ -18,7 +20,6 @@ from generator.check import (
     scale,
     servers,
     settings,
-    stacks,
     state,
     traffic,
 )
@@ -30,6 +31,7 @@ from generator.check.tools import (
     hadolint,
     kubeconform,
     kubernetes_validate,
+    packer,
     shellcheck,
     tofu,
     trivy,
@@ -38,7 +40,7 @@ from generator.check.tools import (
 _ROOMS = (names, traffic, front, scale, config, release)
 _SERVERS = (playbooks, servers, nginx, fleet, settings, rolling, access, hardening)
 _SEAMS = sorted(
-    (check for room in (*_ROOMS, *_SERVERS, stacks) for check in room.CHECKS),
+    (check for room in (*_ROOMS, *_SERVERS, machines, clusters) for check in room.CHECKS),
     key=lambda check: check.rule,
 )
 
@@ -54,4 +56,5 @@ TOOLS: tuple[Tool, ...] = (
     checkov.TOOL,
     trivy.TOOL,
     tofu.TOOL,
+    packer.TOOL,
 )

@@ -1,13 +1,13 @@
-"""The seams of virtual machines: what their stacks say, and what the spec and the image do."""
+"""The seams of stacks of OpenTofu: what their arguments say, and what the spec does."""
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from generator.check import Check, Finding, Subject
-from generator.check.artifacts import Unreadable, Value
+from generator.check import Finding, Subject
+from generator.check.artifacts import Unreadable
 from generator.check.hcl import Expression, Stack, read
 from generator.render.context import Context
 
@@ -24,46 +24,64 @@ class Seam(NamedTuple):
     need: str = ""
 
 
-def _least(found: Any, expected: Any) -> bool:
+def least(found: Any, expected: Any) -> bool:
     return isinstance(found, int | float) and found >= expected
 
 
-def _most(found: Any, expected: Any) -> bool:
+def most(found: Any, expected: Any) -> bool:
     return isinstance(found, int | float) and found <= expected
 
 
-def _holds(found: Any, expected: Any) -> bool:
+def holds(found: Any, expected: Any) -> bool:
     return isinstance(found, list) and set(found) >= set(expected)
 
 
-def _seams(subject: Subject, environment: Context) -> Iterator[Seam]:
-    context, vm, scale = subject.context, environment["vm"], environment["scale"]
-    times, port = context["times"], context["http"]["port"]
-    for block in ("module alb", "module asg"):
-        yield Seam("X-10", block, "name", vm["name"], "name")
-        yield Seam("X-01", block, "port", port, "http.port")
-        yield Seam("X-08", block, "start_s", vm["start_s"], "health.start", _least, "at least ")
-    alb, asg = "module alb", "module asg"
-    yield Seam("X-02", alb, "health_path", context["health"]["ready"], "health.ready")
-    yield Seam("X-02", alb, "hidden_paths", context["hidden_paths"], "health", _holds, "all of ")
-    idle = times["keep_alive_ms"] // 1000 - 1
-    yield Seam("X-06", alb, "idle_timeout_s", idle, "http.request_timeout", _most, "at most ")
-    yield Seam("X-07", alb, "drain_s", times["drain_s"], "health.drain", _most, "at most ")
-    yield Seam("X-07", asg, "drain_s", times["drain_s"], "health.drain", _least, "at least ")
-    yield Seam("X-11", asg, "min_size", scale["min"], "scale.min")
-    yield Seam("X-11", asg, "max_size", scale["max"], "scale.max")
-    yield Seam("X-11", asg, "cpu_percent", scale["cpu"], "scale.cpu")
-    yield Seam("X-12", asg, "instance_type", vm["instance_type"], "vm.instance_type")
-    yield Seam("balancer", alb, "internal", not environment["public"], "traffic.public")
-    yield Seam("balancer", alb, "host", vm["host"], "traffic.hosts.vm")
-    yield Seam("balancer", alb, "zone", vm["zone"], "traffic.zone")
-    yield Seam("balancer", alb, "certificate_arn", vm["certificate_arn"], "traffic")
-    rate = vm["rate_limit_per_5min"]
-    yield Seam("balancer", alb, "rate_limit_per_5min", rate, "traffic.rate_limit")
+class Kind(NamedTuple):
+    """A stack that an approach has in each environment, in a folder of its name."""
+
+    approach: str
+    folder: str
+    seams: Callable[[Context, Context], Iterator[Seam]]
+    """Of the whole context, and of an environment."""
+
+    def place(self, environment: Context) -> str:
+        return f"tofu/live/{environment['name']}/{self.folder}/"
+
+    def each(self, subject: Subject) -> Iterator[tuple[Context, Stack]]:
+        """The stacks that are there and can be read, each with its environment."""
+        for environment in subject.context["environments"]:
+            stack = read(subject.files, f"{self.place(environment)}main.tf")
+            if isinstance(stack, Stack):
+                yield environment, stack
+
+    def of(self, rule: str) -> Callable[[Subject], Iterator[Finding]]:
+        """The check of all seams of a rule."""
+
+        def check(subject: Subject) -> Iterator[Finding]:
+            for environment, stack in self.each(subject):
+                seams = self.seams(subject.context, environment)
+                for seam in itertools.chain(_common(self, subject.context, environment), seams):
+                    if seam.rule == rule:
+                        yield from _judge(stack, seam)
+
+        return check
+
+    def syntax(self, subject: Subject) -> Iterator[Finding]:
+        """Every stack can be read."""
+        for environment in subject.context["environments"]:
+            for file in ("main.tf", "outputs.tf"):
+                stack = read(subject.files, f"{self.place(environment)}{file}")
+                if isinstance(stack, Unreadable):
+                    fix = "Mend it: tofu fmt says where."
+                    yield Finding("syntax", stack.file, stack.line, stack.why, fix)
+
+
+def _common(kind: Kind, context: Context, environment: Context) -> Iterator[Seam]:
+    """What every stack says."""
     tags = {
         "app": context["name"],
         "env": environment["name"],
-        "approach": "vm",
+        "approach": kind.approach,
         "owner": environment["owner_label"],
         "managed-by": "gen",
     }
@@ -77,29 +95,8 @@ def _within(expected: dict[str, str], found: Any) -> bool:
     return isinstance(found, dict) and all(found.get(key) == expected[key] for key in expected)
 
 
-_DEFAULTS = {"internal": False}
+_DEFAULTS: dict[str, Any] = {"internal": False, "nodes": "auto"}
 """What an argument is that is not there."""
-
-
-def _stacks(subject: Subject) -> Iterator[tuple[Context, Stack]]:
-    for environment in subject.context["environments"]:
-        stack = read(subject.files, f"{_folder(environment)}main.tf")
-        if isinstance(stack, Stack):
-            yield environment, stack
-
-
-def _folder(environment: Context) -> str:
-    return f"tofu/live/{environment['name']}/asg/"
-
-
-def _of(rule: str) -> Callable[[Subject], Iterator[Finding]]:
-    def check(subject: Subject) -> Iterator[Finding]:
-        for environment, stack in _stacks(subject):
-            for seam in _seams(subject, environment):
-                if seam.rule == rule:
-                    yield from _judge(stack, seam)
-
-    return check
 
 
 def _judge(stack: Stack, seam: Seam) -> Iterator[Finding]:
@@ -130,107 +127,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}={value[key]}" for key in value)
     return "nothing" if value is None else str(value)
-
-
-def variables(subject: Subject) -> Iterator[Finding]:
-    """X-13: Instances get the variables of the spec, and the secrets by reference only."""
-    port, app = subject.context["http"]["port"], subject.context["name"]
-    for environment, _ in _stacks(subject):
-        path = f"{_folder(environment)}config.env"
-        wanted = {one["name"]: str(one["value"]) for one in environment["config"]}
-        place = f"/run/credentials/{app}@{port}.service/secrets_"
-        wanted |= {f"{one['name']}_FILE": f"{place}{one['name']}" for one in environment["secrets"]}
-        yield from _differences(path, _assigned(subject, path), wanted)
-        path = f"{_folder(environment)}secrets"
-        stored = {
-            one["name"]: f"{one['store']} {environment['region']} {one['reference']}"
-            for one in environment["secrets"]
-        }
-        yield from _differences(path, _referred(subject, path), stored)
-
-
-def _differences(path: str, found: dict[str, Value], wanted: dict[str, str]) -> Iterator[Finding]:
-    for name, expected in wanted.items():
-        if name not in found:
-            yield Finding("X-13", path, 0, f"{name} is missing", "Add it, or update.", "config")
-        elif found[name].value != expected:
-            line = found[name].line
-            yield Finding(
-                "X-13", path, line, f"{name} is not what the spec says", "Update it.", "config"
-            )
-    for name, value in found.items():
-        if name not in wanted:
-            fix = "Add it to the spec, so that every approach has it, or take it out."
-            yield Finding("X-13", path, value.line, f"{name} is not in the spec", fix, "config")
-
-
-_LINE = re.compile(r'^([A-Za-z_]\w*)=("(?:[^"\\]|\\.)*"|[^\n]*)', re.MULTILINE)
-
-
-def _assigned(subject: Subject, path: str) -> dict[str, Value]:
-    """The variables of a file as systemd reads them."""
-    text = _text(subject, path)
-    found = {}
-    for match in _LINE.finditer(text):
-        name, value = match.groups()
-        if value.startswith('"'):
-            value = re.sub(r"\\(.)", r"\1", value[1:-1], flags=re.DOTALL)
-        found[name] = Value(value, path, text.count("\n", 0, match.start()) + 1)
-    return found
-
-
-def _referred(subject: Subject, path: str) -> dict[str, Value]:
-    found = {}
-    for number, line in enumerate(_text(subject, path).splitlines(), 1):
-        name, _, rest = line.partition(" ")
-        if name and not name.startswith("#"):
-            found[name] = Value(rest, path, number)
-    return found
-
-
-def _text(subject: Subject, path: str) -> str:
-    there = subject.files.find(path)
-    return there.content.decode(errors="replace") if there else ""
-
-
-def outputs(subject: Subject) -> Iterator[Finding]:
-    """X-18: What the release script asks of a stack, the stack has."""
-    script = "packer/release.sh"
-    asked = set(re.findall(r"\$\(output (\w+)\)", _text(subject, script)))
-    for environment, _ in _stacks(subject):
-        path = f"{_folder(environment)}outputs.tf"
-        stack = read(subject.files, path)
-        has = set(stack.blocks) if isinstance(stack, Stack) else set()
-        for name in sorted(asked):
-            if f"output {name}" not in has:
-                fix = f"Add the output {name}; or update."
-                yield Finding("X-18", path, 0, f"{script} asks for the output {name}", fix)
-
-
-def syntax(subject: Subject) -> Iterator[Finding]:
-    """Every stack can be read."""
-    for environment in subject.context["environments"]:
-        for file in ("main.tf", "outputs.tf"):
-            stack = read(subject.files, f"{_folder(environment)}{file}")
-            if isinstance(stack, Unreadable):
-                fix = "Mend it: tofu fmt says where."
-                yield Finding("syntax", stack.file, stack.line, stack.why, fix)
-
-
-CHECKS = (
-    Check("syntax", "every stack of virtual machines can be read", syntax),
-    Check("X-01", "one port on virtual machines and their balancer", _of("X-01")),
-    Check("X-02", "the load balancer asks for, and hides, the paths of the app", _of("X-02")),
-    Check("X-06", "the app keeps connections longer than the load balancer", _of("X-06")),
-    Check("X-07", "an instance that leaves has time for its requests", _of("X-07")),
-    Check("X-08", "groups wait for the declared start", _of("X-08")),
-    Check("X-10", "stacks are of their environment, account and region", _of("X-10")),
-    Check("X-11", "groups scale as the spec says", _of("X-11")),
-    Check("X-12", "instances are of the kind that the spec says", _of("X-12")),
-    Check("X-13", "the same variables on virtual machines", variables),
-    Check("X-14", "the same tags on every stack", _of("X-14")),
-    Check("X-18", "what the release script asks of a stack is there", outputs),
-    Check(
-        "balancer", "the load balancer serves whom the spec says, under its name", _of("balancer")
-    ),
-)

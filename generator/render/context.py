@@ -14,7 +14,7 @@ from generator.render.names import label_value, physical_name
 from generator.render.quoting import Free
 from generator.spec.model import Environment, Project, Spec
 from generator.spec.rules import SHUTDOWN_DELAY_MS, architecture
-from generator.targets import Resolved
+from generator.targets import Resolved, container, nodes
 
 UID = 10001
 """User and group of the app in every image: above 10000, so that it is nobody on any host."""
@@ -31,6 +31,9 @@ PRE_STOP_S = 15
 group need that long to take it out."""
 
 GRACE_MARGIN_S = 5
+
+LONGEST_CLUSTER = 32
+"""EKS takes 100, but names of roles begin with the cluster's, and IAM takes 64."""
 
 CANARY_PERCENT = 10
 """The share of requests that a canary gets while it is watched."""
@@ -74,9 +77,24 @@ def context(project: Project, resolved: Resolved) -> Context:
         "architecture": _docker_architecture(spec),
         "server": servers.common(spec, resolved),
         "vm": {"architecture": spec.vm.architecture, "instance_type": spec.vm.instance_type},
+        **_stacks(project, resolved),
         "environments": [
             _environment(environment, resolved) for environment in project.environments
         ],
+    }
+
+
+def _stacks(project: Project, resolved: Resolved) -> Context:
+    """Whether any stack makes a cluster, and any a network."""
+    specs = [environment.spec for environment in project.environments]
+    clusters = [
+        spec for spec in specs if "container" in resolved.targets and not spec.container.cluster
+    ]
+    machines = [spec for spec in specs if "vm" in resolved.targets]
+    images = machines and not project.base.network
+    return {
+        "makes_clusters": bool(clusters),
+        "makes_networks": bool(images) or any(not spec.network for spec in clusters + machines),
     }
 
 
@@ -160,13 +178,13 @@ def _docker_architecture(spec: Spec) -> str:
 def _environment(environment: Environment, resolved: Resolved) -> Context:
     name, spec = environment
     app = spec.name
-    container = spec.container
+    options = spec.container
     memory_mib = max(1, spec.resources.memory // MIB)
     return {
         "name": name,
         "namespace": f"{app}-{name}",
-        "cluster": container.cluster or physical_name(app, name, "eks", 100),
-        "own_cluster": container.cluster is None,
+        "cluster": options.cluster or physical_name(app, name, "eks", LONGEST_CLUSTER),
+        "own_cluster": options.cluster is None,
         "owner": Free(spec.owner),
         "owner_label": label_value(spec.owner),
         "account": spec.account,
@@ -191,7 +209,7 @@ def _environment(environment: Environment, resolved: Resolved) -> Context:
             "canary_percent": CANARY_PERCENT,
         },
         # How many copies the cluster must have room for, while a release is rolled out at full scale.
-        "most_copies": _most_copies(spec),
+        "most_copies": container.most_copies(spec),
         # A rollout that stands still for this long has failed.
         "progress_deadline_s": max(300, 6 * spec.health.start // 1000 + 120),
         "rollback": {"automatic": spec.rollback.automatic, "keep": spec.rollback.keep},
@@ -201,20 +219,27 @@ def _environment(environment: Environment, resolved: Resolved) -> Context:
         "balance": "least_outstanding_requests"
         if spec.traffic.balance == "least_connections"
         else "round_robin",
-        "auto_mode": container.nodes == "auto",
-        "kubernetes": container.kubernetes or resolved.kubernetes,
+        "auto_mode": options.nodes == "auto",
+        "nodes": _nodes(spec),
+        "api_cidrs": list(options.api_cidrs),
+        "kubernetes": options.kubernetes or resolved.kubernetes,
+        "network": servers.network(spec.network),
         "server": servers.environment(name, spec),
         "vm": vm.environment(name, spec),
     }
 
 
-def _most_copies(spec: Spec) -> int:
-    most = spec.scale.max
-    if spec.rollout.strategy != "rolling":
-        return 2 * most
-    surge = spec.rollout.max_surge
-    # Kubernetes rounds a share of the copies up.
-    return most + (-(-most * int(surge[:-1]) // 100) if surge.endswith("%") else int(surge))
+def _nodes(spec: Spec) -> Context | None:
+    """What a managed node group is made of; None where EKS chooses its nodes, or the cluster is not ours."""
+    if spec.container.nodes != "managed" or spec.container.cluster:
+        return None
+    chosen = container.node_type(spec)
+    room = nodes.room(chosen)
+    if not room:
+        return None
+    copies = container.most_copies(spec)
+    count = nodes.needed(room, copies, spec.resources.cpu, spec.resources.memory)
+    return {"type": chosen, "architecture": architecture(chosen), "count": count}
 
 
 def _secret(name: str, secret: Any) -> Context:

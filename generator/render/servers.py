@@ -71,7 +71,6 @@ def environment(name: str, spec: Spec) -> dict[str, Any]:
         "host": traffic.hosts.get("server"),
         "rate_limit": _rate_limit(traffic.rate_limit),
         "balance": "least_conn" if traffic.balance == "least_connections" else "round_robin",
-        "network": network(spec.network),
         "batches": _batches(spec),
         "canary": spec.rollout.strategy == "canary",
         "memory_mib": max(1, spec.resources.memory // MIB),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from generator.render.names import physical_name
-from generator.render.servers import network
 from generator.spec.model import Spec
 from generator.targets.vm import requests_per_5min
 
@@ -25,7 +24,6 @@ def environment(name: str, spec: Spec) -> dict[str, Any]:
         "zone": traffic.zone if "vm" in traffic.hosts else None,
         "certificate_arn": traffic.certificate_arn if "vm" in traffic.hosts else None,
         "rate_limit_per_5min": requests_per_5min(traffic.rate_limit),
-        "network": network(spec.network),
         "start_s": start_s,
         # A release watches the new ones, and the old ones drain, while nothing seems to happen.
         "patience_s": 2 * start_s + (spec.health.drain + spec.rollout.bake) // 1000 + 300,

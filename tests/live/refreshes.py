@@ -1,7 +1,4 @@
-"""What auto scaling of moto lacks: instance refreshes, which follow the model of the API and go as a test says.
-
-And a launch template whose own tags are not those of what it launches.
-"""
+"""What auto scaling of moto lacks: instance refreshes, which follow the model of the API and go as a test says."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ from moto.autoscaling.models import autoscaling_backends
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
-from moto.ec2.models.launch_templates import LaunchTemplateBackend
 
 _OVER = {"Successful", "Failed", "Cancelled", "RollbackSuccessful", "RollbackFailed"}
 
@@ -110,15 +106,4 @@ def stand_in(patch: pytest.MonkeyPatch) -> Refreshes:
     patch.setattr(AutoScalingResponse, "start_instance_refresh", start, raising=False)
     patch.setattr(AutoScalingResponse, "describe_instance_refreshes", describe, raising=False)
     patch.setattr(AutoScalingResponse, "rollback_instance_refresh", roll_back, raising=False)
-
-    real = LaunchTemplateBackend.create_launch_template
-
-    def create(self: Any, name: str, description: str, data: dict[str, Any], tags: Any) -> Any:
-        specifications = data.get("TagSpecifications", [])
-        data["TagSpecifications"] = [
-            one for one in specifications if one["ResourceType"] != "launch-template"
-        ]
-        return real(self, name, description, data, tags)
-
-    patch.setattr(LaunchTemplateBackend, "create_launch_template", create)
     return refreshes

@@ -5,15 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3  # type: ignore[import-untyped]  # it has no types of its own
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+import pytest
+from moto.core.config import default_user_config
+from moto.ec2.models.launch_templates import LaunchTemplateBackend
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
 
 from tests import tofu
+
+# Before any account of moto is opened: roles get policies of AWS's own.
+default_user_config["iam"]["load_aws_managed_policies"] = True
 
 ACCOUNT = "123456789012"
 """Whose credentials all are, to moto."""
@@ -33,21 +46,43 @@ _FORGOTTEN = {
 
 
 @contextmanager
-def moto() -> Iterator[dict[str, str]]:
-    """A moto server in this process; gives the environment by which it is reached."""
+def moto(around: Callable[[Any], Any] = lambda app: app) -> Iterator[dict[str, str]]:
+    """A moto server in this process, with what is put around it; gives the environment by which it is reached.
+
+    At the end it forgets all: accounts are of the process, not of the server.
+    """
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    app = around(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{server.port}"
     try:
-        yield {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-2",
-        }
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LaunchTemplateBackend, "create_launch_template", _template)
+            yield {
+                "AWS_ENDPOINT_URL": address,
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_REGION": "us-east-2",
+            }
     finally:
-        server.stop()
+        forget = Request(f"{address}/moto-api/reset", method="POST")  # noqa: S310 - its own
+        urlopen(forget).close()  # noqa: S310
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+_create_template = LaunchTemplateBackend.create_launch_template
+
+
+def _template(self: Any, name: str, description: str, data: dict[str, Any], tags: Any) -> Any:
+    """Of moto, but for a template's own tags: they are not those of what it launches."""
+    wanted = [
+        one for one in data.get("TagSpecifications", []) if one["ResourceType"] != "launch-template"
+    ]
+    return _create_template(self, name, description, {**data, "TagSpecifications": wanted}, tags)
 
 
 class Stacks:

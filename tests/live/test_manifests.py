@@ -61,6 +61,18 @@ def test_names_and_texts_at_their_limits(cluster: Cluster, tmp_path: Path) -> No
     assert [one["data"] for one in ours] == [_CONFIG]
 
 
+def test_a_cluster_is_prepared(cluster: Cluster, tmp_path: Path) -> None:
+    """What lets network policies take effect is there, and a second time nothing changes."""
+    app = new_app(cluster, tmp_path / "app", _SPEC.format(name="prepared"))
+
+    done, again = (app.make("prepare-cluster", ENV="prod") for _ in "12")
+
+    assert done.returncode == again.returncode == 0, done.stderr
+    assert "unchanged" in again.stdout
+    found = cluster.get("--namespace=kube-system", "configmap", "amazon-vpc-cni")
+    assert found["data"] == {"enable-network-policy-controller": "true"}
+
+
 def _assert_accepted(cluster: Cluster, overlay: Path) -> str:
     """Apply an overlay twice; return its namespace."""
     apply = ("apply", "--server-side", "--field-manager=gen")

@@ -425,6 +425,26 @@ def test_another_environment(cloud: Cloud) -> None:
     assert cloud.record("stage")["version"] == cloud.record("prod")["version"]
 
 
+def test_a_changed_spec(cloud: Cloud, tmp_path: Path) -> None:
+    """More instances are a larger group, other config a new version of the template, and nothing else is touched."""
+    spec = _SPEC.replace("prod: {}", "prod: {scale: {max: 20}, config: {GREETING: Hello}}")
+    fresh = new_project(tmp_path, spec)
+    kept = {}
+    for name in ("main.tf", "config.env"):
+        file = Path("tofu/live/prod/asg", name)
+        kept[file] = (cloud.project / file).read_text()
+        (cloud.project / file).write_text((fresh / file).read_text())
+
+    changes = cloud.drift("prod/asg")
+
+    for file, text in kept.items():
+        (cloud.project / file).write_text(text)
+    assert changes == {
+        "module.asg.aws_autoscaling_group.this": ["max_size"],
+        "module.asg.aws_launch_template.this": ["user_data"],
+    }
+
+
 def test_nothing_is_left(cloud: Cloud) -> None:
     confirmed = {f"TF_CLI_ARGS_{verb}": "-auto-approve" for verb in ("apply", "destroy")}
     for name in ("stage", "prod"):

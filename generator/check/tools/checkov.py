@@ -1,4 +1,4 @@
-"""checkov: every overlay and the Dockerfile, in one run, since starting it is what takes the time.
+"""checkov: overlays and the Dockerfile in one run, since starting it takes the time; and the stacks in another.
 
 It stays at home: nothing is downloaded, and nothing is uploaded even where the environment holds an
 API key. An exception stands beside what it excepts, as checkov's own comment or annotation.
@@ -13,7 +13,7 @@ from typing import Any
 
 from generator.check import Finding
 from generator.check.tools import SCRATCH, Answer, Crashed, Job, Step, Tool
-from generator.check.tools.overlays import build, not_built, overlay_of, overlays
+from generator.check.tools.overlays import STACKS, build, not_built, overlay_of, overlays
 from generator.render.context import Context
 from generator.tree import FileTree
 
@@ -35,6 +35,8 @@ def jobs(files: FileTree, context: Context) -> Iterator[Job]:
             *chain.from_iterable(scanned.values()),
         )
         yield Job("k8s/overlays" if built else "Dockerfile", (*built, Step((*_CALL, *words))))
+    if any(path.startswith(f"{STACKS}/") for path in files):
+        yield Job(STACKS, (Step((*_CALL, f"{_FRAMEWORK}terraform", f"--directory={STACKS}")),))
 
 
 def read(answer: Answer) -> Iterator[Finding]:
@@ -53,13 +55,17 @@ def read(answer: Answer) -> Iterator[Finding]:
 
 
 def _finding(kind: str, item: dict[str, Any]) -> Finding:
-    in_image = kind == "dockerfile"
     # Named `Kind.namespace.name`; in a Dockerfile after an instruction, whose line is given anyway.
-    where = "" if in_image else f"{item['resource']}: "
+    where = f"{item['resource']}: "
+    file, line = overlay_of(item["file_path"]), 0
+    if kind == "dockerfile":
+        where, file, line = "", "Dockerfile", _line(item)
+    elif kind == "terraform":
+        file, line = f"{STACKS}{item['file_path']}", item["file_line_range"][0]
     return Finding(
         f"checkov/{item['check_id']}",
-        "Dockerfile" if in_image else overlay_of(item["file_path"]),
-        _line(item) if in_image else 0,
+        file,
+        line,
         f"{where}{item['check_name']}",
         f"See {item['check_id']} of checkov; an exception is written beside it, with its reason.",
     )
@@ -87,7 +93,7 @@ def passed(answer: Answer) -> int:
 
 TOOL = Tool(
     "checkov",
-    "overlays and Dockerfile follow the rules of checkov",
+    "overlays, Dockerfile and stacks follow the rules of checkov",
     ("kubectl", "checkov"),
     "kubectl: see kubernetes.io/docs/tasks/tools; pip install checkov, in an environment of its own",
     jobs,

@@ -14,6 +14,8 @@ from generator.render.context import Context
 from generator.tree import FileTree
 
 _FOLDER = "k8s/overlays/"
+STACKS = "tofu"
+"""The folder of OpenTofu's modules and stacks."""
 
 
 def overlays(files: FileTree, context: Context) -> Iterator[tuple[str, Context]]:

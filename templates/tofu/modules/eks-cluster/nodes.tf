@@ -128,7 +128,6 @@ resource "aws_eks_node_group" "this" {
   lifecycle {
     # What needs another group, such as another type, has the new one ready before the old one is drained.
     create_before_destroy = true
-    ignore_changes        = [scaling_config[0].desired_size]
 
     precondition {
       condition     = local.room_for_pods == null || var.pods_needed <= coalesce(local.room_for_pods, 0)

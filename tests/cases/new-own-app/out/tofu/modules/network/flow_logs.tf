@@ -1,0 +1,1 @@
+../../../../../../../templates/tofu/modules/network/flow_logs.tf

@@ -1,0 +1,1 @@
+../../../../../../../templates/tofu/modules/network/outputs.tf

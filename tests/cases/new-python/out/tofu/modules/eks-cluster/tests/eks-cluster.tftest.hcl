@@ -1,0 +1,1 @@
+../../../../../../../../templates/tofu/modules/eks-cluster/tests/eks-cluster.tftest.hcl
