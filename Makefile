@@ -5,7 +5,7 @@ DEMO ?= build/demo
 # Where tools/install puts the outside tools.
 TOOLS := $(or $(GEN_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gen-tools)
 
-.PHONY: help demo test watch lint types fast live live-servers live-fleet live-rest golden lock bench facts clean
+.PHONY: help demo test watch lint types fast live live-servers live-fleet live-stacks live-machines live-rest golden lock bench facts clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
@@ -34,15 +34,18 @@ types: .venv/dev  ## mypy, strict
 fast: .venv/dev  ## tests without a Docker engine
 	$(BIN)/pytest -q --numprocesses auto tests --ignore tests/live
 
-# Three thirds beside each other: much of the time of each is waiting.
+# Five parts beside each other: much of the time of each is waiting.
 SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py)
 FLEET := tests/live/test_fleet.py
+STACKS := $(addprefix tests/live/test_,eks.py tofu.py)
+MACHINES := $(addprefix tests/live/test_,vm.py vm_colors.py)
 
 # With QUICK=1 without those that are marked as long.
 LIVE := $(BIN)/pytest -q $(if $(QUICK),-m 'not long')
 
 live: .venv/dev  ## tests against a Docker engine, a control plane, servers and a load; QUICK=1: the quick ones
-	@$(MAKE) --jobs 3 --output-sync=target --no-print-directory live-servers live-fleet live-rest
+	@$(MAKE) --jobs 5 --output-sync=target --no-print-directory \
+	  live-servers live-fleet live-stacks live-machines live-rest
 
 live-servers: .venv/dev  ## of these the servers that are made, and nginx on servers
 	$(LIVE) $(SERVERS)
@@ -50,8 +53,14 @@ live-servers: .venv/dev  ## of these the servers that are made, and nginx on ser
 live-fleet: .venv/dev  ## of these a fleet of servers that is deployed to
 	$(LIVE) $(FLEET)
 
-live-rest: .venv/dev  ## of these the rest: stacks, images, the control plane
-	$(LIVE) tests/live $(SERVERS:%=--ignore %) --ignore $(FLEET)
+live-stacks: .venv/dev  ## of these modules and stacks of OpenTofu, and clusters
+	$(LIVE) $(STACKS)
+
+live-machines: .venv/dev  ## of these releases of virtual machines
+	$(LIVE) $(MACHINES)
+
+live-rest: .venv/dev  ## of these the rest: images, the control plane
+	$(LIVE) tests/live $(patsubst %,--ignore %,$(SERVERS) $(FLEET) $(STACKS) $(MACHINES))
 
 golden: .venv/dev  ## write the expected outputs anew; read the diff before you commit it
 	$(BIN)/python -m tests.golden

@@ -104,16 +104,16 @@ def _text(subject: Subject, path: str) -> str:
 
 def outputs(subject: Subject) -> Iterator[Finding]:
     """X-18: What the release script asks of a stack, the stack has."""
-    script = "packer/release.sh"
-    asked = set(re.findall(r"\$\(output (\w+)\)", _text(subject, script)))
     for environment, _ in STACKS.each(subject):
+        colors = environment["rollout"]["strategy"] == "blue_green"
         path = f"{STACKS.place(environment)}outputs.tf"
         stack = read(subject.files, path)
         has = set(stack.blocks) if isinstance(stack, Stack) else set()
-        for name in sorted(asked):
-            if f"output {name}" not in has:
-                fix = f"Add the output {name}; or update."
-                yield Finding("X-18", path, 0, f"{script} asks for the output {name}", fix)
+        for script in ("packer/release.sh", f"packer/{'colors' if colors else 'rolling'}.sh"):
+            for name in sorted(set(re.findall(r"\$\(output (\w+)\)", _text(subject, script)))):
+                if f"output {name}" not in has:
+                    fix = f"Add the output {name}; or update."
+                    yield Finding("X-18", path, 0, f"{script} asks for the output {name}", fix)
 
 
 CHECKS = (

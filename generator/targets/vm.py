@@ -33,7 +33,6 @@ def rules(spec: Spec) -> Iterator[Broken]:
     yield from common.certificate(spec)
     yield from common.subnets(spec)
     yield from common.stops_service(spec, ("rolling", "canary"))
-    yield from _rollout(spec)
     yield from _config(spec)
     yield from _rate(spec)
     others = not spec.targets or "all" in spec.targets or "server" in spec.targets
@@ -45,17 +44,6 @@ def rules(spec: Spec) -> Iterator[Broken]:
             "Choose instance types of one architecture for server and vm.",
             (("server", "instance_type"),),
             detail="Both run the same archive of the app, whose libraries are for one architecture.",
-        )
-
-
-def _rollout(spec: Spec) -> Iterator[Broken]:
-    if spec.rollout.strategy == "blue_green":
-        yield Broken(
-            "not-available-yet",
-            ("rollout", "strategy"),
-            "rollout.strategy blue_green is not available for vm in this version of gen",
-            "Choose rolling or canary.",
-            (("targets",),),
         )
 
 

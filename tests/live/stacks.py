@@ -15,7 +15,8 @@ from urllib.request import Request, urlopen
 import boto3  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
 from moto.core.config import default_user_config
-from moto.ec2.models.launch_templates import LaunchTemplateBackend
+from moto.core.types import Base64EncodedString
+from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateBackend
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -60,11 +61,14 @@ def moto(around: Callable[[Any], Any] = lambda app: app) -> Iterator[dict[str, s
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(LaunchTemplateBackend, "create_launch_template", _template)
+            patch.setattr(LaunchTemplate, "create_version", _version)
             yield {
                 "AWS_ENDPOINT_URL": address,
                 "AWS_ACCESS_KEY_ID": "test",
                 "AWS_SECRET_ACCESS_KEY": "test",
                 "AWS_REGION": "us-east-2",
+                # What fails in a stand-in fails again: said, and not tried for minutes.
+                "AWS_MAX_ATTEMPTS": "3",
             }
     finally:
         forget = Request(f"{address}/moto-api/reset", method="POST")  # noqa: S310 - its own
@@ -83,6 +87,16 @@ def _template(self: Any, name: str, description: str, data: dict[str, Any], tags
         one for one in data.get("TagSpecifications", []) if one["ResourceType"] != "launch-template"
     ]
     return _create_template(self, name, description, {**data, "TagSpecifications": wanted}, tags)
+
+
+_create_version = LaunchTemplate.create_version
+
+
+def _version(self: Any, data: dict[str, Any], description: str) -> Any:
+    """Of moto, which cannot start an instance from the user data of a second version as it keeps it."""
+    if isinstance(user_data := data.get("UserData"), str):
+        data = {**data, "UserData": Base64EncodedString(user_data)}
+    return _create_version(self, data, description)
 
 
 class Stacks:

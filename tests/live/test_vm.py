@@ -38,10 +38,13 @@ _CURL = """\
 #!/bin/sh
 cat "$ANSWER"
 """
-# Fails as AWS does for a moment, or as credentials do that end.
+# Fails as AWS does for a moment, or as credentials do that end; an alarm rings when it is asked again.
 _AWS = """\
 #!/bin/sh
-case $* in *"${FAILS-nothing}"*) echo ExpiredToken >&2; exit 254 ;; esac
+case $* in
+*"${FAILS-nothing}"*) echo ExpiredToken >&2; exit 254 ;;
+*"describe-alarms"*) [ -z "${RINGS-}" ] || { [ ! -e "$RINGS" ] || { echo the-alarm; exit; }; touch "$RINGS"; } ;;
+esac
 exec "$REAL_AWS" "$@"
 """
 _GROUP = "sample-app-prod-vm"
@@ -50,8 +53,10 @@ _GROUP = "sample-app-prod-vm"
 class Cloud(Stacks):
     """A project for virtual machines, and AWS as it goes on."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], refreshes: Refreshes) -> None:
-        super().__init__(new_project(folder, _SPEC), "tofu", environment)
+    def __init__(
+        self, folder: Path, environment: dict[str, str], refreshes: Refreshes, spec: str = _SPEC
+    ) -> None:
+        super().__init__(new_project(folder, spec), "tofu", environment)
         self.refreshes = refreshes
         self.answer = folder / "answer"
         self.answer.write_text("200")

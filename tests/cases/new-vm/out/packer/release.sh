@@ -7,13 +7,11 @@
 #   packer/release.sh promote ENV FROM          make promote-vm ENV=... FROM=...
 #   packer/release.sh rollback ENV [VERSION]    make rollback-vm ENV=... [TO=version]
 #
-# An apply makes a new version of the launch template, and this starts the instance refresh that rolls it
-# out: AWS can only go back from a refresh while the group still names the version before (see
-# tofu/modules/asg/README.md). Needs aws, curl and tofu, or TOFU=terraform.
+# How the instances are replaced is rollout.strategy: see rolling.sh and colors.sh. Needs aws, curl and tofu, or TOFU=terraform.
 #
 #   RESTART=yes           replaces the instances of the version that runs, too: a secret has changed
 #   IGNORE_ALARMS=yes     releases although an alarm rings
-#   ACCEPT_OUTAGE=yes     changes the port or the health path under what serves
+#   ACCEPT_OUTAGE=yes     changes the port, the health path or the strategy under what serves
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -22,6 +20,7 @@ tofu=${TOFU:-tofu}
 # How often AWS is asked how far it is.
 poll_s=${POLL_S:-10}
 
+# shellcheck disable=SC2034 # the other part uses it
 main() {
   case ${1-} in
     deploy | promote | rollback) ;;
@@ -42,7 +41,7 @@ main() {
   need aws
   need curl
   need "$tofu"
-  underway=no refresh_id='' status=''
+  underway=no target_group=''
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
   trap interrupted INT TERM HUP
@@ -50,14 +49,28 @@ main() {
   "$1"
 }
 
+# shellcheck disable=SC2034 # the other part uses them
 settings_of() {
   environment=$1
   region=$(region_of "$1")
   case $environment in
+    'dev')
+      group=ledger-dev-vm
+      account=123456789012
+      strategy=blue_green
+      how=colors
+      bake_s=300
+      least=2
+      automatic_rollback=yes
+      keep=5
+      # What stands still for so long is stuck: an instance starts in less, and another leaves.
+      patience_s=${PATIENCE_S:-960}
+      ;;
     'stage')
       group=ledger-stage-vm
       account=123456789012
       strategy=rolling
+      how=rolling
       bake_s=300
       least=1
       automatic_rollback=no
@@ -71,6 +84,7 @@ settings_of() {
       group=ledger-prod-vm
       account=123456789012
       strategy=canary
+      how=rolling
       bake_s=300
       least=4
       automatic_rollback=yes
@@ -80,14 +94,18 @@ settings_of() {
       # What stands still for so long is stuck: an instance starts in less, and another leaves.
       patience_s=${PATIENCE_S:-960}
       ;;
-    '') die "say which environment: ENV=stage or ENV=prod" ;;
-    *) die "there is no environment $environment: ENV=stage or ENV=prod" ;;
+    '') die "say which environment: ENV=dev or ENV=stage or ENV=prod" ;;
+    *) die "there is no environment $environment: ENV=dev or ENV=stage or ENV=prod" ;;
   esac
   export AWS_REGION="$region" AWS_DEFAULT_REGION="$region"
+  # look, nothing_under_way, bring_in, rollback, broke_off.
+  # shellcheck source=/dev/null
+  . "packer/$how.sh"
 }
 
 region_of() {
   case $1 in
+    'dev') say eu-central-1 ;;
     'stage') say eu-west-1 ;;
     'prod') say eu-central-1 ;;
   esac
@@ -154,51 +172,34 @@ built() {
 
 bring() {
   is_there "$image" || die "$image, which is $version, is not in $region any more: build it again"
-  look_at_the_group
-  $tofu -chdir="$root" init -input=false > /dev/null || die "$root cannot be initialised: see above"
-  [ -z "$ran" ] || may_begin
   cp "$record" "$scratch/record"
+  look
+  initialised
+  [ -z "$ran" ] || may_begin
+  served "$record" > "$scratch/served"
   say "bringing $version ($image) to $environment ($strategy)"
-  note "$version" "$image"
-  # It shows what it is about to do, and asks.
-  $tofu -chdir="$root" apply || not_applied
-  read_outputs
-  underway=yes
-  if [ -z "$ran" ]; then
-    : > "$scratch/served"
-    all_healthy || failed_at_first
-    answers || die "the instances of $environment are healthy, but $url does not answer here: see packer/README.md"
-  elif [ "$ran" != "$number" ] || [ -n "${RESTART-}" ]; then
-    served "$record" > "$scratch/served"
-    canary
-    { roll "$number" "$automatic_rollback" && answers; } || went_wrong
-  else
-    served "$record" > "$scratch/served"
-    say "nothing to roll out: the instances run it already"
-    answers || die "$version runs in $environment, but does not answer: see above"
-  fi
+  bring_in
   underway=no
-  serves "$version" "$image" "$number"
   say "$version serves in $environment; commit $record"
 }
 
-# What the group runs: the number of its template version, nothing where there is no group.
-look_at_the_group() {
-  ran=$(template_of_the_group) || die "AWS does not say what runs in $environment: see above"
+initialised() {
+  $tofu -chdir="$root" init -input=false > /dev/null || die "$root cannot be initialised: see above"
 }
 
-template_of_the_group() {
-  found=$(aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$group" \
-    --query 'AutoScalingGroups[0].LaunchTemplate.Version' --output text) || return
-  [ "$found" = None ] || say "$found"
+# Another strategy has other groups and target groups, so those that serve would go before theirs are there.
+another_strategy() {
+  [ -n "${ACCEPT_OUTAGE-}" ] ||
+    die "$environment has $1, which the strategy $strategy would remove before its own serve: see packer/README.md; with an outage, ACCEPT_OUTAGE=yes"
+  sed -e '/^serves: /d' -e '/^blue: /d' -e '/^green: /d' -e '/^  - /d' -e 's/^served:.*/served: []/' "$record" > "$scratch/new"
+  cp "$scratch/new" "$record"
 }
 
 # All that would stop a release half way is asked before anything is changed.
 may_begin() {
-  nothing_under_way
   $tofu -chdir="$root" state list 2> /dev/null | grep -q . ||
     die "$environment is there, and $root has no state of it: get the state before you deploy (packer/README.md)"
-  [ -z "$(served "$record")" ] || known_to_the_record
+  nothing_under_way
   # After a first apply that broke off, there are no outputs yet.
   url=$(output url 2> /dev/null) || return 0
   nothing_rings
@@ -206,28 +207,17 @@ may_begin() {
   [ "$(asked)" != 000 ] || die "$url cannot be reached from here, so nobody would see whether $version serves: deploy from where it can be"
 }
 
-nothing_under_way() {
-  status=$(refresh) || die "AWS does not say whether a release is under way in $environment: see above"
-  status=$(say "$status" | cut -f 2)
-  case $status in
-    Pending | InProgress | Baking | Cancelling | RollbackInProgress)
-      die "another release is under way in $environment ($status): make rollback-vm ENV=$environment takes it back, or waits for its end" ;;
-  esac
-}
-
-known_to_the_record() {
-  [ "$(served "$record" | tail -n 1 | cut -d ' ' -f 3)" = "$ran" ] ||
-    die "$record is not about what runs in $environment (template version $ran): git pull"
-}
-
 # AWS takes no refresh while one of its alarms rings.
 nothing_rings() {
   [ -z "${IGNORE_ALARMS-}" ] || return 0
   # shellcheck disable=SC2046 # a word each
-  ringing=$(aws cloudwatch describe-alarms --alarm-names $(output alarm_names) \
-    --query "MetricAlarms[?StateValue=='ALARM'].AlarmName" --output text) || die "the alarms cannot be asked: see above"
+  ringing=$(rings $(output alarm_names)) || die "the alarms cannot be asked: see above"
   [ -z "$ringing" ] ||
     die "an alarm rings in $environment already, and nothing was changed: $ringing. See why; to release all the same, IGNORE_ALARMS=yes"
+}
+
+rings() {
+  aws cloudwatch describe-alarms --alarm-names "$@" --query "MetricAlarms[?StateValue=='ALARM'].AlarmName" --output text
 }
 
 # The load balancer would ask instances of the old version on the new port at once, and find all unhealthy.
@@ -246,89 +236,17 @@ not_applied() {
   die "$environment is half made: mend what is said above and deploy again, or make destroy-vm ENV=$environment"
 }
 
-read_outputs() {
-  if ! { template=$(output launch_template_id) && number=$(output launch_template_version) &&
-    target_group=$(output target_group_arn) && url=$(output url) && alarms=$(output alarm_names); }; then
-    die "$root cannot be read: see above"
-  fi
-}
-
 output() { $tofu -chdir="$root" output -raw "$1"; }
 
 is_there() {
   [ "$(aws ec2 describe-images --image-ids "$1" --query 'Images[0].State' --output text 2> /dev/null)" = available ]
 }
 
-# The refresh that was begun here, else the newest: ID STATUS PERCENT REASON VERSION, some of them None.
-refresh() {
-  # shellcheck disable=SC2086 # none, or two words
-  aws autoscaling describe-instance-refreshes --auto-scaling-group-name "$group" \
-    ${refresh_id:+--instance-refresh-ids $refresh_id} --output text --query \
-    'InstanceRefreshes[0].[InstanceRefreshId,Status,PercentageComplete,StatusReason,DesiredConfiguration.LaunchTemplate.Version]'
-}
-
-# One instance first, as far as AWS can: the share of one of those that are wanted now.
-canary() {
-  checkpoints=
-  [ "$strategy" = canary ] || return 0
-  wanted=$(aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$group" \
-    --query 'AutoScalingGroups[0].DesiredCapacity' --output text) || return
-  checkpoints="\"CheckpointPercentages\":[$(((100 + wanted - 1) / wanted)),100],\"CheckpointDelay\":$bake_s,"
-}
-
-# roll NUMBER AUTOMATIC: replaces the instances by those of a template version, and waits for the end.
-roll() {
-  status=NotStarted rings=
-  if [ -z "${IGNORE_ALARMS-}" ] && [ -n "$alarms" ]; then
-    rings=",\"AlarmSpecification\":{\"Alarms\":[\"$(printf %s "$alarms" | sed 's/ /","/g')\"]}"
-  fi
-  automatic=false skip=true
-  [ "$2" = no ] || automatic=true
-  [ -z "${RESTART-}" ] || skip=false
-  refresh_id=$(aws autoscaling start-instance-refresh --auto-scaling-group-name "$group" --strategy Rolling \
-    --desired-configuration "{\"LaunchTemplate\":{\"LaunchTemplateId\":\"$template\",\"Version\":\"$1\"}}" \
-    --preferences "{$bounds,$checkpoints\"BakeTime\":$bake_s,\"SkipMatching\":$skip,\"AutoRollback\":$automatic,\"ScaleInProtectedInstances\":\"Ignore\",\"StandbyInstances\":\"Ignore\"$rings}" \
-    --query InstanceRefreshId --output text) || return
-  wait_for Successful
-}
-
-# To what has served: at once, whatever rings.
-roll_back() {
-  alarms='' checkpoints='' bake_s=0
-  roll "$1" no
-}
-
-# wait_for STATUS: until the refresh has come to its end; fails when that is another one.
-wait_for() {
-  shown='' since=$(date +%s)
-  while :; do
-    IFS='	' read -r _ status percent reason _ << EOF
-$(refresh || say "?	?	None	AWS does not answer	None")
-EOF
-    percent=${percent%None}
-    now="$status $percent"
-    if [ "$now" != "$shown" ]; then
-      say "  $(date +%H:%M:%S) $status${percent:+ $percent %}$([ "$reason" = None ] || printf ': %s' "$reason")"
-      shown=$now since=$(date +%s)
-    fi
-    case $status in
-      "$1") return 0 ;;
-      Successful | Failed | Cancelled | RollbackSuccessful | RollbackFailed) return 1 ;;
-    esac
-    if [ $(($(date +%s) - since)) -ge "$patience_s" ]; then
-      say "no progress for $patience_s s: ${reason}" >&2
-      status=Stuck
-      return 1
-    fi
-    sleep "$poll_s"
-  done
-}
-
-# The instances of a new group start by themselves.
+# all_healthy NUMBER: until so many instances of the target group are.
 all_healthy() {
-  say "waiting until $least instances are healthy"
+  say "waiting until $1 instances are healthy"
   end=$(($(date +%s) + patience_s))
-  until [ "$(healthy)" -ge "$least" ]; do
+  until [ "$(healthy)" -ge "$1" ]; do
     [ "$(date +%s)" -lt "$end" ] || return 1
     sleep "$poll_s"
   done
@@ -356,6 +274,15 @@ asked() {
   say "${said:-000}"
 }
 
+interrupted() {
+  trap '' INT TERM HUP
+  case $underway in
+    yes | back) broke_off >&2 ;;
+    no) [ ! -e "$scratch/record" ] || say "interrupted: see git diff $record, and what the apply said" >&2 ;;
+  esac
+  exit 130
+}
+
 failed_at_first() {
   underway=no
   aws elbv2 describe-target-health --target-group-arn "$target_group" --output text \
@@ -363,127 +290,21 @@ failed_at_first() {
   die "$version does not become healthy in $environment, and there is no release before it: mend it and deploy again, or make destroy-vm ENV=$environment"
 }
 
-went_wrong() {
-  why
-  if [ "$automatic_rollback" = no ]; then
-    underway=no
-    die "$version failed in $environment and may still be there: make rollback-vm ENV=$environment"
-  fi
-  underway=back
-  case $status in
-    # AWS has gone back already, or did not begin.
-    RollbackSuccessful | NotStarted) ;;
-    Successful | Cancelled | Failed | RollbackFailed) say "going back to template version $ran" >&2 && roll_back "$ran" ;;
-    *) take_back ;;
-  esac || die "going back failed too: see above, then make rollback-vm ENV=$environment"
-  forget
-  settle
-  underway=no
-  answers || die "$version failed in $environment; what ran before is back, but does not answer: see above"
-  die "$version failed in $environment; what ran before serves"
-}
-
-# The newest version of the template is to be what the record says, so that no plan shows a difference.
-settle() {
-  $tofu -chdir="$root" apply -input=false -auto-approve -target=module.asg.aws_launch_template.this \
-    > "$scratch/log" 2>&1 || cat "$scratch/log" >&2
-}
-
-# What the group says of its last instances.
+# What a group says of its last instances.
 why() {
-  aws autoscaling describe-scaling-activities --auto-scaling-group-name "$group" --max-items 5 --output text \
+  aws autoscaling describe-scaling-activities --auto-scaling-group-name "$1" --max-items 5 --output text \
     --query "Activities[?StatusCode!='Successful'].[StartTime,StatusCode,StatusMessage]" | grep -v '^None$' >&2 || true
 }
 
-# From a refresh that has not come to its end.
-take_back() {
-  aws autoscaling rollback-instance-refresh --auto-scaling-group-name "$group" > /dev/null &&
-    wait_for RollbackSuccessful
-}
-
-rollback() {
-  $tofu -chdir="$root" init -input=false > /dev/null || die "$root cannot be initialised: see above"
-  read_outputs
-  cp "$record" "$scratch/record"
-  served "$record" > "$scratch/served"
-  now=$(refresh) || die "AWS does not say whether a release is under way in $environment: see above"
-  status=$(say "$now" | cut -f 2) wanted=$(say "$now" | cut -f 5)
-  underway=back
-  case $status in
-    Pending | InProgress | Baking | Cancelling | RollbackInProgress)
-      [ -z "$to" ] || die "a release is under way: make rollback-vm ENV=$environment takes it back; then go to $to"
-      end_what_is_under_way
-      ;;
-    *) to_another ;;
-  esac
-  underway=no
-  settle
-  answers || die "$environment went back, but does not answer: see above"
-  say "$(noted version "$record") serves in $environment; commit $record"
-}
-
-# A release is taken back; a way back that somebody is on already is left alone.
-end_what_is_under_way() {
-  if [ "$status" = RollbackInProgress ]; then
-    wait_for RollbackSuccessful
-  elif tail -n 2 "$scratch/served" | grep -q " $wanted\$"; then
-    say "somebody goes back to template version $wanted already: waiting for its end"
-    wait_for Successful
-  else
-    take_back
-  fi || die "$environment did not go back: see above"
-  look_at_the_group
-  back=$(grep " $ran\$" "$scratch/served" | tail -n 1)
-  [ -n "$back" ] ||
-    die "template version $ran runs in $environment, of which $record does not know: git pull"
-  # shellcheck disable=SC2086 # three words
-  serves $back
-}
-
-to_another() {
-  look_at_the_group
-  # What failed here, and stayed, has not served: then the last one that did is the one to go back to.
-  if [ "$(tail -n 1 "$scratch/served" | cut -d ' ' -f 3)" = "$ran" ]; then
-    behind=2
-  else
-    behind=1
-    [ "$(noted version "$record") $(noted image_id "$record")" != "$(tail -n 1 "$scratch/served" | cut -d ' ' -f 1,2)" ] ||
-      die "$record is not about what runs in $environment (template version $ran): git pull"
-  fi
-  if [ -n "$to" ]; then
-    back=$(grep "^$to " "$scratch/served" | tail -n 1)
-    [ -n "$back" ] ||
-      die "$record knows no release $to that served: make deploy-vm ENV=$environment VERSION=$to"
-  else
-    [ "$(wc -l < "$scratch/served")" -ge "$behind" ] || die "there is no release to go back to in $environment"
-    back=$(tail -n "$behind" "$scratch/served" | head -n 1)
-  fi
-  read -r version image number << EOF
-$back
-EOF
-  is_there "$image" || die "$image, which is $version, is not in $region any more"
-  say "going back to $version ($image) in $environment"
-  roll_back "$number" || die "$environment did not go back: see above"
-  serves "$version" "$image" "$number"
-}
-
-interrupted() {
-  trap '' INT TERM HUP
-  case $underway in
-    yes)
-      say "interrupted: AWS goes on with $version in $environment, and nobody watches it" >&2
-      say "take it back: make rollback-vm ENV=$environment" >&2
-      ;;
-    back) say "interrupted: AWS goes on with the way back in $environment; make rollback-vm ENV=$environment waits for its end" >&2 ;;
-    no) [ ! -e "$scratch/record" ] || say "interrupted: see git diff $record, and what the apply said" >&2 ;;
-  esac
-  exit 130
-}
-
-# The record: what is to run (note), and what has served, the last one last (serves).
-note() {
-  sed -e "s|^version: .*|version: \"$1\"|" -e "s|^image_id: .*|image_id: \"$2\"|" "$record" > "$scratch/new"
+# The record: a line of it (put); what is to run (note); what has served, the last one last (serves).
+put() {
+  sed "s|^$1: .*|$1: \"$2\"|" "$record" > "$scratch/new"
   cp "$scratch/new" "$record"
+}
+
+note() {
+  put version "$1"
+  put image_id "$2"
 }
 
 serves() {

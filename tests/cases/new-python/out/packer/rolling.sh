@@ -1,0 +1,1 @@
+../../../../../templates/packer/rolling.sh
