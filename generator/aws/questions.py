@@ -12,6 +12,9 @@ from generator.render.context import Context
 _ZONES = 3
 """How many zones a network that is made has: the first of their sorted names."""
 
+_WITHOUT_EKS = ("cac1-az3", "use1-az3", "usw1-az2")
+"""Zones that the network leaves out."""
+
 _VCPUS, _VPCS, _ADDRESSES = ("ec2", "L-1216C47A"), ("vpc", "L-F678F1CE"), ("ec2", "L-0263D0A3")
 """Quotas by service and code: processors of standard instances that run, VPCs, Elastic IPs."""
 
@@ -36,7 +39,8 @@ def _zones(place: Place) -> list[str]:
 def _standard_zones(place: Place) -> list[str]:
     filters = [{"Name": "zone-type", "Values": ["availability-zone"]}]
     found = place.call("ec2", "describe_availability_zones", Filters=filters)
-    return [zone["ZoneName"] for zone in found["AvailabilityZones"]]
+    zones = found["AvailabilityZones"]
+    return [zone["ZoneName"] for zone in zones if zone.get("ZoneId") not in _WITHOUT_EKS]
 
 
 def _makes_networks(place: Place) -> bool:
@@ -69,7 +73,8 @@ def _instances(place: Place) -> Iterator[Instances]:
         )
     for one in place.with_target("vm"):
         vm, most = one["vm"], one["scale"]["max"]
-        most = -(-most * vm["max_healthy_percent"] // 100)
+        colors = one["rollout"]["strategy"] == "blue_green"
+        most = -(-most * (200 if colors else vm["max_healthy_percent"]) // 100)
         yield Instances(one, "virtual machines", vm["instance_type"], most, "vm.instance_type")
     for one in place.with_target("container"):
         if nodes := one["nodes"]:

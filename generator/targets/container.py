@@ -61,7 +61,14 @@ def _nodes(spec: Spec) -> Iterator[Broken]:
         return
     chosen = node_type(spec)
     room = nodes.room(chosen)
-    if room is None:
+    if chosen.endswith((".nano", ".micro")):
+        yield Broken(
+            "node-too-small",
+            ("container", "node_type"),
+            f"no copy fits on a {chosen}: what EKS runs on it takes all its pods",
+            "Choose a larger type, such as t3.large.",
+        )
+    elif room is None:
         yield Broken(
             "unknown-node-type",
             ("container", "node_type"),

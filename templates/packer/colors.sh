@@ -8,17 +8,12 @@
 
 # What gets the requests by the record; nothing before a release came to its end.
 look() {
-  if ! grep -q '^serves: ' "$record"; then
-    [ -z "$(served "$record")" ] || another_strategy "one group of instances"
-    say 'serves: ""
-blue: ""
-green: ""' > "$scratch/new"
-    sed '/^served:/,$d' "$record" >> "$scratch/new"
-    say 'served: []' >> "$scratch/new"
-    cp "$scratch/new" "$record"
-  fi
   ran=
-  [ -z "$(served "$record")" ] || ran=$(noted serves "$record")
+  if grep -q '^serves: ' "$record"; then
+    [ -z "$(served "$record")" ] || ran=$(noted serves "$record")
+  elif [ -n "$(served "$record")" ]; then
+    another_strategy "one group of instances"
+  fi
 }
 
 # Blue and green follow each other.
@@ -43,6 +38,7 @@ nothing_under_way() {
 }
 
 bring_in() {
+  grep -q '^serves: ' "$record" || add_colors
   color=blue
   [ -z "$ran" ] || color=$(other_than "$ran")
   # Asleep, so that the group can be told its template before it starts any instance.
@@ -52,17 +48,27 @@ bring_in() {
   $tofu -chdir="$root" apply || not_applied
   underway=yes
   read_outputs
-  template=$(of "$color" "$(output launch_templates)")
+  template=$(of "$color" launch_templates) || went_wrong
   put "$color" "$version $image asleep ${template#*:}"
   wake "$color" || went_wrong
   if [ -n "$ran" ]; then
     say "$color gets the requests"
     put serves "$color"
-    { apply_it && answers && stays_well; } || went_wrong
-  else
-    answers || die "the instances of $environment are healthy, but $url does not answer here: see packer/README.md"
+    { apply_it && stays_well; } || went_wrong
   fi
   rest || die "$version serves in $environment, but not all could be put in order: see above, then tofu -chdir=$root apply"
+  [ -n "$ran" ] || answers || not_answered
+}
+
+# To a record of another strategy, which has none of them.
+add_colors() {
+  {
+    sed '/^served:/,$d' "$record"
+    say 'serves: ""
+blue: ""
+green: ""
+served: []'
+  } > "$scratch/new" && cp "$scratch/new" "$record"
 }
 
 read_outputs() {
@@ -71,8 +77,8 @@ read_outputs() {
   fi
 }
 
-# of COLOR LIST: what a list of COLOR=VALUE says of a color.
-of() { say "$2" | tr ' ' '\n' | sed -n "s/^$1=//p"; }
+# of COLOR OUTPUT: what an output, a list of COLOR=VALUE, says of a color.
+of() { output "$2" | tr ' ' '\n' | sed -n "s/^$1=//p" | grep .; }
 
 # The second apply of a release and those after it: what they do was seen with the first.
 apply_it() {
@@ -86,46 +92,61 @@ wake() {
   read -r its_version its_image _ its_template << EOF
 $(noted "$1" "$record")
 EOF
-  template=$(of "$1" "$(output launch_templates)")
+  template=$(of "$1" launch_templates) || return
   aws autoscaling update-auto-scaling-group --auto-scaling-group-name "$group-$1" \
     --launch-template "LaunchTemplateId=${template%:*},Version=$its_template" || return
   wanted=$(wanted_of "$(other_than "$1")") || return
   put "$1" "$its_version $its_image $wanted $its_template"
   apply_it || return
-  target_group=$(of "$1" "$(output target_groups)")
+  target_group=$(of "$1" target_groups) || return
   all_healthy "$wanted" || {
     say "not $wanted of $1 are healthy, which has $(healthy)" >&2
     return 1
   }
 }
 
-# How many instances a color wants now, and as many as there must be at least.
+# How many instances a color wants now, within what the spec says.
 wanted_of() {
   there=$(aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$group-$1" \
     --query 'AutoScalingGroups[0].DesiredCapacity' --output text) || return
-  if [ "$there" = None ] || [ "$there" -lt "$least" ]; then say "$least"; else say "$there"; fi
+  if [ "$there" = None ] || [ "$there" -lt "$least" ]; then
+    there=$least
+  elif [ "$there" -gt "$most" ]; then
+    there=$most
+  fi
+  say "$there"
 }
 
-# For as long as a release is watched.
+# For as long as a release is watched, and at least until it answered once. All clients have it by now, so that
+# three bad looks in a row are enough; one may be AWS that does not say.
 stays_well() {
-  say "watching $version for $bake_s s"
-  until_then=$(($(date +%s) + bake_s))
-  while [ "$(date +%s)" -lt "$until_then" ]; do
-    if [ "$(healthy)" -lt "$wanted" ]; then
-      say "not all $wanted instances of $version are healthy any more" >&2
-      return 1
-    fi
-    if [ -z "${IGNORE_ALARMS-}" ]; then
-      # shellcheck disable=SC2086 # a word each
-      ringing=$(rings $alarms) || return
-      if [ -n "$ringing" ]; then
-        say "an alarm rings: $ringing" >&2
-        return 1
-      fi
-    fi
-    answers || return
+  [ "$bake_s" = 0 ] || say "watching $version for $bake_s s"
+  until_then=$(($(date +%s) + bake_s)) bad=0
+  while :; do
+    if looks_well; then bad=0; else bad=$((bad + 1)); fi
+    [ "$bad" -lt 3 ] || return 1
+    [ "$bad" -gt 0 ] || [ "$(date +%s)" -lt "$until_then" ] || return 0
     sleep "$poll_s"
   done
+}
+
+looks_well() {
+  if [ "$(healthy)" -lt "$wanted" ]; then
+    say "not all $wanted instances of $version are healthy" >&2
+    return 1
+  fi
+  code=$(asked)
+  if [ "$code" = 000 ] || [ "$code" -ge 500 ]; then
+    say "$url/ does not answer: $code" >&2
+    return 1
+  fi
+  [ -z "${IGNORE_ALARMS-}" ] || return 0
+  # shellcheck disable=SC2086 # a word each
+  ringing=$(rings $alarms) || return
+  [ -z "$ringing" ] || {
+    say "an alarm rings: $ringing" >&2
+    return 1
+  }
 }
 
 # The color that serves is left to scaling, the other one goes to sleep; both stay as they are for a way back.
@@ -204,7 +225,9 @@ EOF
   say "going back to $version ($image), which is $color, in $environment"
   wake "$color" || die "$environment did not go back, and $trusted serves as before: see above, then make rollback-vm ENV=$environment puts $color to sleep"
   put serves "$color"
-  { apply_it && answers; } || die "$environment did not go back: see above, then make rollback-vm ENV=$environment"
+  # At once, whatever rings: that may be why.
+  bake_s=0 IGNORE_ALARMS=yes
+  { apply_it && stays_well; } || die "$environment did not go back: see above, then make rollback-vm ENV=$environment"
   rest || die "$version serves in $environment, but not all could be put in order: see above, then tofu -chdir=$root apply"
 }
 

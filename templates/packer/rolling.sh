@@ -43,10 +43,11 @@ bring_in() {
   if [ -z "$ran" ]; then
     : > "$scratch/served"
     all_healthy "$least" || failed_at_first
-    answers || die "the instances of $environment are healthy, but $url does not answer here: see packer/README.md"
+    serves "$version" "$image" "$number"
+    answers || not_answered
   elif [ "$ran" != "$number" ] || [ -n "${RESTART-}" ]; then
-    canary
-    { roll "$number" "$automatic_rollback" && answers; } || went_wrong
+    status=NotStarted
+    { canary && roll "$number" "$automatic_rollback" && answers; } || went_wrong
   else
     say "nothing to roll out: the instances run it already"
     answers || die "$version runs in $environment, but does not answer: see above"
@@ -75,6 +76,8 @@ canary() {
   [ "$strategy" = canary ] || return 0
   wanted=$(aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$group" \
     --query 'AutoScalingGroups[0].DesiredCapacity' --output text) || return
+  # Of one, or none, there is nothing to try first.
+  [ "$wanted" -gt 1 ] || return 0
   checkpoints="\"CheckpointPercentages\":[$(((100 + wanted - 1) / wanted)),100],\"CheckpointDelay\":$bake_s,"
 }
 
@@ -199,13 +202,21 @@ end_what_is_under_way() {
 
 to_another() {
   look
-  # What failed here, and stayed, has not served: then the last one that did is the one to go back to.
-  if [ "$(tail -n 1 "$scratch/served" | cut -d ' ' -f 3)" = "$ran" ]; then
+  [ -s "$scratch/served" ] || die "there is no release to go back to in $environment"
+  behind=1
+  last=$(tail -n 1 "$scratch/served")
+  if [ "${last##* }" = "$ran" ]; then
     behind=2
-  else
-    behind=1
-    [ "$(noted version "$record") $(noted image_id "$record")" != "$(tail -n 1 "$scratch/served" | cut -d ' ' -f 1,2)" ] ||
-      die "$record is not about what runs in $environment (template version $ran): git pull"
+    # What the record names did not come to its end, and AWS has gone back from it by itself.
+    if [ -z "$to" ] && [ "$(noted version "$record") $(noted image_id "$record")" != "${last% *}" ]; then
+      say "$environment went back already"
+      # shellcheck disable=SC2086 # three words
+      serves $last
+      return
+    fi
+  elif [ "$(noted version "$record") $(noted image_id "$record")" = "${last% *}" ]; then
+    # What failed here, and stayed, has not served: then the last one that did is the one to go back to.
+    die "$record is not about what runs in $environment (template version $ran): git pull"
   fi
   if [ -n "$to" ]; then
     back=$(grep "^$to " "$scratch/served" | tail -n 1)

@@ -91,14 +91,18 @@ def _well(done: Any) -> None:
 
 
 def test_the_first_release(cloud: Colors) -> None:
-    """It is blue, and there is no green yet."""
+    """It is blue, and there is no green yet. It counts, though its name is not known yet where one deploys."""
     early = cloud.make("rollback-vm", "ENV=prod")
     assert early.returncode != 0
     assert "there is no release to go back to in prod" in early.stderr
     first = cloud.image("v1")
+    cloud.answer.write_text("000")
 
-    _well(cloud.make("deploy-vm", "ENV=prod", "VERSION=v1"))
+    done = cloud.make("deploy-vm", "ENV=prod", "VERSION=v1")
 
+    cloud.answer.write_text("200")
+    assert done.returncode != 0
+    assert "v1 is healthy in prod, and noted in releases/prod/vm.yml" in done.stderr
     assert cloud.sizes() == {"blue": 2}
     assert cloud.gets_requests() == "blue"
     assert cloud.image_of("blue") == first
@@ -142,6 +146,7 @@ def test_a_release_that_fails_is_taken_back(cloud: Colors) -> None:
     assert cloud.drift("prod/asg") == {}
 
 
+@pytest.mark.long
 def test_an_alarm_while_it_is_watched(cloud: Colors) -> None:
     """Ends a release; one that rings before it begins leaves all as it is."""
     before = cloud.record()
@@ -177,6 +182,7 @@ def test_the_way_back(cloud: Colors) -> None:
     config.write_text(config.read_text().replace("Good morning", "Hello"))
 
 
+@pytest.mark.long
 def test_what_broke_off_is_taken_back(cloud: Colors) -> None:
     """A release whose machine died leaves both awake: no other begins, and a rollback ends it."""
     record = cloud.project / "releases/prod/vm.yml"

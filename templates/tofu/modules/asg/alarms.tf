@@ -5,20 +5,48 @@ locals {
   start_minutes = ceil(var.start_s / 60) + 2
 }
 
+# Compared with the minimum as it was at the time, not with a threshold: that would judge the minutes before a larger
+# minimum by it, and end the very release that brings it.
 resource "aws_cloudwatch_metric_alarm" "below_min" {
   alarm_name          = "${var.name}-below-min"
-  alarm_description   = "${var.name} has had fewer than its ${local.floor} instances in service for longer than they take to start."
-  namespace           = "AWS/AutoScaling"
-  metric_name         = "GroupInServiceInstances"
-  dimensions          = { AutoScalingGroupName = aws_autoscaling_group.this.name }
-  statistic           = "Minimum"
-  period              = 60
-  comparison_operator = "LessThanThreshold"
-  threshold           = local.floor
+  alarm_description   = "${var.name} has had fewer instances in service than its minimum for longer than they take to start."
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
   evaluation_periods  = local.start_minutes
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
   ok_actions          = var.alarm_actions
+
+  metric_query {
+    id          = "missing"
+    label       = "Instances missing"
+    expression  = "least - running"
+    return_data = true
+  }
+
+  metric_query {
+    id = "least"
+
+    metric {
+      namespace   = "AWS/AutoScaling"
+      metric_name = "GroupMinSize"
+      dimensions  = { AutoScalingGroupName = aws_autoscaling_group.this.name }
+      stat        = "Minimum"
+      period      = 60
+    }
+  }
+
+  metric_query {
+    id = "running"
+
+    metric {
+      namespace   = "AWS/AutoScaling"
+      metric_name = "GroupInServiceInstances"
+      dimensions  = { AutoScalingGroupName = aws_autoscaling_group.this.name }
+      stat        = "Minimum"
+      period      = 60
+    }
+  }
 }
 
 # AWS has no metric for a failed launch, but what fails is missing: wanted instances that do not come

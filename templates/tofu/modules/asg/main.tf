@@ -124,6 +124,7 @@ resource "aws_autoscaling_group" "this" {
   enabled_metrics = [
     "GroupDesiredCapacity",
     "GroupInServiceInstances",
+    "GroupMinSize",
     "GroupMaxSize",
     "GroupMinSize",
     "GroupPendingInstances",

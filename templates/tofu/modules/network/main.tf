@@ -14,6 +14,9 @@ data "aws_availability_zones" "this" {
     name   = "zone-type"
     values = ["availability-zone"]
   }
+
+  # Old zones in which EKS makes no control plane. What the names of them are differs from account to account.
+  exclude_zone_ids = ["cac1-az3", "use1-az3", "usw1-az2"]
 }
 
 locals {

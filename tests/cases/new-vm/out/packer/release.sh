@@ -41,7 +41,7 @@ main() {
   need aws
   need curl
   need "$tofu"
-  underway=no target_group=''
+  underway=no target_group='' strange=no
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
   trap interrupted INT TERM HUP
@@ -61,6 +61,7 @@ settings_of() {
       how=colors
       bake_s=300
       least=2
+      most=4
       automatic_rollback=yes
       keep=5
       # What stands still for so long is stuck: an instance starts in less, and another leaves.
@@ -172,10 +173,11 @@ built() {
 
 bring() {
   is_there "$image" || die "$image, which is $version, is not in $region any more: build it again"
-  cp "$record" "$scratch/record"
   look
   initialised
   [ -z "$ran" ] || may_begin
+  cp "$record" "$scratch/record"
+  [ "$strange" = no ] || start_anew
   served "$record" > "$scratch/served"
   say "bringing $version ($image) to $environment ($strategy)"
   bring_in
@@ -191,8 +193,13 @@ initialised() {
 another_strategy() {
   [ -n "${ACCEPT_OUTAGE-}" ] ||
     die "$environment has $1, which the strategy $strategy would remove before its own serve: see packer/README.md; with an outage, ACCEPT_OUTAGE=yes"
-  sed -e '/^serves: /d' -e '/^blue: /d' -e '/^green: /d' -e '/^  - /d' -e 's/^served:.*/served: []/' "$record" > "$scratch/new"
-  cp "$scratch/new" "$record"
+  strange=yes
+}
+
+# What another strategy wrote means nothing to this one.
+start_anew() {
+  sed -e '/^serves: /d' -e '/^blue: /d' -e '/^green: /d' -e '/^  - /d' -e 's/^served:.*/served: []/' "$record" \
+    > "$scratch/new" && cp "$scratch/new" "$record"
 }
 
 # All that would stop a release half way is asked before anything is changed.
@@ -229,7 +236,7 @@ same_contract() {
 
 # Who said no has made nothing. What broke off half way is in the state, so its image stays in the record.
 not_applied() {
-  if [ -n "$ran" ] || ! $tofu -chdir="$root" state list 2> /dev/null | grep -q .; then
+  if [ -n "$ran" ] || [ "$strange" = yes ] || ! $tofu -chdir="$root" state list 2> /dev/null | grep -q .; then
     forget
     die "$version was not brought to $environment, and what serves there was left alone: see above"
   fi
@@ -283,10 +290,14 @@ interrupted() {
   exit 130
 }
 
+not_answered() {
+  die "$version is healthy in $environment, and noted in $record, but $url does not answer here: see packer/README.md"
+}
+
 failed_at_first() {
   underway=no
-  aws elbv2 describe-target-health --target-group-arn "$target_group" --output text \
-    --query 'TargetHealthDescriptions[].[Target.Id,TargetHealth.State,TargetHealth.Description]' >&2
+  [ -z "$target_group" ] || aws elbv2 describe-target-health --target-group-arn "$target_group" --output text \
+    --query 'TargetHealthDescriptions[].[Target.Id,TargetHealth.State,TargetHealth.Description]' >&2 || true
   die "$version does not become healthy in $environment, and there is no release before it: mend it and deploy again, or make destroy-vm ENV=$environment"
 }
 
@@ -298,13 +309,11 @@ why() {
 
 # The record: a line of it (put); what is to run (note); what has served, the last one last (serves).
 put() {
-  sed "s|^$1: .*|$1: \"$2\"|" "$record" > "$scratch/new"
-  cp "$scratch/new" "$record"
+  sed "s|^$1: .*|$1: \"$2\"|" "$record" > "$scratch/new" && cp "$scratch/new" "$record"
 }
 
 note() {
-  put version "$1"
-  put image_id "$2"
+  put version "$1" && put image_id "$2"
 }
 
 serves() {
@@ -314,8 +323,7 @@ serves() {
     sed '/^served:/,$d' "$record"
     say "served:"
     tail -n "$((keep + 1))" "$scratch/served" | sed 's/.*/  - "&"/'
-  } > "$scratch/new"
-  cp "$scratch/new" "$record"
+  } > "$scratch/new" && cp "$scratch/new" "$record"
 }
 
 served() { sed -n 's/^  - "\(.*\)"$/\1/p' "$1"; }

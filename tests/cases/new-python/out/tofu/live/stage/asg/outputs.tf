@@ -5,6 +5,11 @@ output "url" {
   value       = module.alb.url
 }
 
+output "dns_name" {
+  description = "Name that AWS gave the load balancer: what a DNS record of your own points to."
+  value       = module.alb.dns_name
+}
+
 # What packer/release.sh works with.
 
 output "contract" {

@@ -3,11 +3,11 @@
 output "url" {
   description = "Where clients reach the app."
   value       = module.alb.url
+}
 
-  precondition {
-    condition     = length(local.colors) > 0
-    error_message = "Nothing is released in dev yet: make build-vm, then make deploy-vm ENV=dev."
-  }
+output "dns_name" {
+  description = "Name that AWS gave the load balancer: what a DNS record of your own points to."
+  value       = module.alb.dns_name
 }
 
 # What packer/release.sh works with.
