@@ -5,7 +5,7 @@ DEMO ?= build/demo
 # Where tools/install puts the outside tools.
 TOOLS := $(or $(GEN_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gen-tools)
 
-.PHONY: help demo test watch lint types fast live live-servers live-fleet live-stacks live-machines live-rest golden lock bench facts clean
+.PHONY: help demo test watch lint types fast live live-images live-servers live-fleet live-stacks live-machines live-rest golden lock bench facts clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
@@ -34,7 +34,9 @@ types: .venv/dev  ## mypy, strict
 fast: .venv/dev  ## tests without a Docker engine
 	$(BIN)/pytest -q --numprocesses auto tests --ignore tests/live
 
-# Five parts beside each other: much of the time of each is waiting.
+# What stops and replaces under load has the machine for itself. Then the others, three beside each other: much of the
+# time of each is waiting.
+IMAGES := $(addprefix tests/live/test_,image.py image_command.py load.py)
 SERVERS := $(addprefix tests/live/test_,ec2.py nginx_role.py servers.py)
 FLEET := tests/live/test_fleet.py
 STACKS := $(addprefix tests/live/test_,eks.py tofu.py)
@@ -43,9 +45,12 @@ MACHINES := $(addprefix tests/live/test_,vm.py vm_colors.py)
 # With QUICK=1 without those that are marked as long.
 LIVE := $(BIN)/pytest -q $(if $(QUICK),-m 'not long')
 
-live: .venv/dev  ## tests against a Docker engine, a control plane, servers and a load; QUICK=1: the quick ones
-	@$(MAKE) --jobs 5 --output-sync=target --no-print-directory \
-	  live-servers live-fleet live-stacks live-machines live-rest
+live: live-images  ## tests against a Docker engine, a control plane, servers and a load; QUICK=1: the quick ones
+	@$(MAKE) --jobs 3 --output-sync=target --no-print-directory \
+	  live-machines live-servers live-fleet live-rest live-stacks
+
+live-images: .venv/dev  ## of these images: built, pushed, stopped and replaced under load
+	$(LIVE) $(IMAGES)
 
 live-servers: .venv/dev  ## of these the servers that are made, and nginx on servers
 	$(LIVE) $(SERVERS)
@@ -59,8 +64,8 @@ live-stacks: .venv/dev  ## of these modules and stacks of OpenTofu, and clusters
 live-machines: .venv/dev  ## of these releases of virtual machines
 	$(LIVE) $(MACHINES)
 
-live-rest: .venv/dev  ## of these the rest: images, the control plane
-	$(LIVE) tests/live $(patsubst %,--ignore %,$(SERVERS) $(FLEET) $(STACKS) $(MACHINES))
+live-rest: .venv/dev  ## of these the rest: the control plane, images of machines
+	$(LIVE) tests/live $(patsubst %,--ignore %,$(IMAGES) $(SERVERS) $(FLEET) $(STACKS) $(MACHINES))
 
 golden: .venv/dev  ## write the expected outputs anew; read the diff before you commit it
 	$(BIN)/python -m tests.golden
