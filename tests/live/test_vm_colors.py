@@ -218,7 +218,7 @@ def test_a_record_of_something_else(cloud: Colors) -> None:
     kept = record.read_text()
     record.write_text(kept.replace('serves: "green"', 'serves: "blue"'))
 
-    done = cloud.make("deploy-vm", "ENV=prod", "VERSION=v4")
+    done = cloud.make("deploy-vm", "ENV=prod", "VERSION=v3")
 
     record.write_text(kept)
     assert done.returncode != 0
@@ -251,7 +251,7 @@ def test_another_strategy(cloud: Colors) -> None:
     lines = [line for line in before.splitlines() if not line.startswith(words)]
     record.write_text("\n".join(lines) + "\n")
 
-    done = cloud.make("deploy-vm", "ENV=prod", "VERSION=v4")
+    done = cloud.make("deploy-vm", "ENV=prod", "VERSION=v3")
 
     record.write_text(before)
     assert done.returncode != 0
