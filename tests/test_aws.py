@@ -170,6 +170,21 @@ def test_quotas(
     ]
 
 
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize(("strategy", "needed"), [("rolling", None), ("blue_green", 360)])
+def test_two_groups_are_twice_the_processors(
+    ask: Callable[..., tuple[int, Any]], strategy: str, needed: int | None
+) -> None:
+    """While the one takes over from the other."""
+    machines = f"targets: vm\nscale: {{max: 45}}\nrollout: {{strategy: {strategy}}}\nenvironments:"
+
+    _, report = ask(_SPEC.replace("environments:", machines))
+
+    said = [one["message"] for one in report["findings"]]
+    assert bool(said) == bool(needed)
+    assert all(f"{needed} processors of standard instances" in one for one in said)
+
+
 def test_a_network_in_one_zone(client: Client, ask: Callable[..., tuple[int, Any]]) -> None:
     """Its subnets are in it, and in two zones at least."""
     ec2 = client("ec2")

@@ -367,34 +367,6 @@ _SEAMS_OF_VMS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project for virtual machines, to be copied."""
-    folder = tmp_path_factory.mktemp("machines")
-    code, _ = run(folder, "new", "--spec", str(CASES / "new-vm/app.yaml"), "--dir", "made")
-    assert code == 0
-    return folder / "made"
-
-
-@pytest.mark.parametrize("seam", _SEAMS_OF_VMS)
-def test_a_broken_seam_of_machines_is_found(
-    machines: Path, tmp_path: Path, seam: tuple[str, str, str, str]
-) -> None:
-    """One finding, in that file, on that line."""
-    rule, file, old, new = seam
-    project = Path(shutil.copytree(machines, tmp_path / "project"))
-    line = (project / file).read_text().split(old)[0].count("\n") + 1
-    replace(project, file, old, new)
-
-    code, report = run(project, "check", *OURS)
-
-    assert {one["rule"] for one in report["findings"]} == {rule}, report["findings"]
-    assert {one["file"] for one in report["findings"]} == {file}
-    assert code == 1
-    if new and rule not in ("X-13", "X-14", "X-18", "syntax"):
-        assert [one["line"] for one in report["findings"]] == [line]
-
-
 EKS = "tofu/live/stage/eks/main.tf"
 _SEAMS_OF_CLUSTERS = [
     (
@@ -418,27 +390,37 @@ _SEAMS_OF_CLUSTERS = [
 
 
 @pytest.fixture(scope="session")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a cluster for each environment, to be copied."""
-    folder = tmp_path_factory.mktemp("clusters")
-    code, _ = run(folder, "new", "--spec", str(CASES / "new-colors/app.yaml"), "--dir", "made")
-    assert code == 0
-    return folder / "made"
+def with_stacks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Projects with stacks of OpenTofu, by their golden, to be copied."""
+    folder = tmp_path_factory.mktemp("stacks")
+    for name in ("new-vm", "new-colors"):
+        code, _ = run(folder, "new", "--spec", str(CASES / name / "app.yaml"), "--dir", name)
+        assert code == 0
+    return {name: folder / name for name in ("new-vm", "new-colors")}
 
 
-@pytest.mark.parametrize("seam", _SEAMS_OF_CLUSTERS)
-def test_a_broken_seam_of_clusters_is_found(
-    clusters: Path, tmp_path: Path, seam: tuple[str, str, str, str]
+@pytest.mark.parametrize(
+    ("golden", "seam"),
+    [
+        *(("new-vm", seam) for seam in _SEAMS_OF_VMS),
+        *(("new-colors", seam) for seam in _SEAMS_OF_CLUSTERS),
+    ],
+)
+def test_a_broken_seam_of_stacks_is_found(
+    with_stacks: dict[str, Path], tmp_path: Path, golden: str, seam: tuple[str, str, str, str]
 ) -> None:
-    """One finding, in that file."""
+    """One finding, in that file, on that line."""
     rule, file, old, new = seam
-    project = Path(shutil.copytree(clusters, tmp_path / "project"))
+    project = Path(shutil.copytree(with_stacks[golden], tmp_path / "project"))
+    line = (project / file).read_text().split(old)[0].count("\n") + 1
     replace(project, file, old, new)
 
     code, report = run(project, "check", *OURS)
 
     assert {(one["rule"], one["file"]) for one in report["findings"]} == {(rule, file)}
     assert code == 1
+    if new and rule not in ("X-13", "X-14", "X-18", "syntax"):
+        assert [one["line"] for one in report["findings"]] == [line]
 
 
 def test_a_rollout_that_takes_all_copies_away(project: Path) -> None:
